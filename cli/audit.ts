@@ -55,11 +55,11 @@ async function runAudit(options: OptionsOf<typeof command>, signal: AbortSignal)
   try {
     const first = await audit(auditing);
     const repairs = options.repair && first.toResend.orders.length + first.toResend.tickets.length > 0;
-    const resent = repairs ? await repair(auditing, first) : 0;
+    const repaired = repairs ? await repair(auditing, first) : { resent: 0, discarded: 0 };
     const last = repairs ? await audit(auditing) : first;
     const report: AuditReport = {
       ...last.report,
-      ...(options.repair ? { repaired: { resent, violationsBefore: first.report.violations } } : {}),
+      ...(options.repair ? { repaired: { ...repaired, violationsBefore: first.report.violations } } : {}),
     };
     printResult(options.json, report, renderAuditReport);
     if (!report.ok) throw new CliError(violationSummary(report.violations));

@@ -17,9 +17,10 @@ const isIdentity = (name: string) => /(?:^i|I)d$/.test(name);
 /**
  * The event in `body` with other data. Throws a ZodError (422) whose paths begin with `data` if the data does not match
  * the event's schema, has a field that neither the schema nor the original knows, or has another id or user than the
- * original; a Problem (409) if the rest of the event cannot be read.
+ * original; a Problem (409) if the rest of the event cannot be read. `earlier`: the event of an earlier correction, which
+ * this one replaces.
  */
-export function correctionOf(body: Uint8Array, data: Fields): Correction {
+export function correctionOf(body: Uint8Array, data: Fields, earlier: Uint8Array | null = null): Correction {
   const original = readEnvelope(body);
   const { type } = original;
   if (!isEventType(type)) throw notCorrectable(`${JSON.stringify(type.slice(0, 200))} is not the type of any event.`);
@@ -36,7 +37,7 @@ export function correctionOf(body: Uint8Array, data: Fields): Correction {
   const corrected = JSON.stringify({ ...original, data });
   if (Buffer.byteLength(corrected) > MAX_EVENT_BYTES)
     throw new z.ZodError([issueAt([], `makes an event of more than ${MAX_EVENT_BYTES} bytes`)]);
-  return { event: corrected, before: original.data, after: data };
+  return { event: corrected, before: earlier ? readEnvelope(earlier).data : original.data, after: data };
 }
 
 function readEnvelope(body: Uint8Array): z.infer<typeof envelope> {

@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { MAX_RETRY_LIMIT, type RetryPreview } from '../../contracts/operations.ts';
 import type { operatorRoutes } from '../../contracts/routes/operations.ts';
 import { type Input, type Reply, reply } from '../../infra/http/api.ts';
-import { notFound, Problem } from '../../infra/http/problem.ts';
+import { notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import type { Decision } from '../../infra/messaging/failed-actions.ts';
 import type { FailedRow } from '../../infra/messaging/failed-messages.ts';
 import type { FailedFilter } from '../../infra/messaging/failed-selection.ts';
@@ -79,14 +79,27 @@ export async function retryOne(
   if (row.truncated) throw notStored(row);
   const decision = decisionOf(runner, actor);
   if (data === undefined) {
-    if (!(await failed.actions.retryOne(id, run, decision))) throw notFound('failed message');
+    await untilFree(failed, id, () => failed.actions.retryOne(id, run, decision));
   } else {
     if (row.status === 'retrying') throw notDead();
-    const correction = correctionOf(row.body ?? new Uint8Array(), data);
+    const correction = correctionOf(row.body ?? new Uint8Array(), data, row.corrected);
     if (!(await failed.actions.correct(id, correction, run, decision))) throw notDead();
   }
   runner.wake();
   return reply(202, { retried: 1 });
+}
+
+/**
+ * Repeats `retry` until it changes the message: while an attempt is under way it does not, because that attempt would
+ * record its outcome over the fresh ones.
+ */
+async function untilFree(failed: Runner['failed'], id: string, retry: () => Promise<boolean>): Promise<void> {
+  for (let busyMs = 0; !(await retry()); busyMs += BUSY_MS) {
+    const row = await failed.find(id);
+    if (!row || row.status === 'done') throw notFound('failed message'); // that attempt succeeded
+    if (busyMs >= MAX_BUSY_MS) throw unavailable('An attempt at this message is under way.');
+    await delay(BUSY_MS);
+  }
 }
 
 /** Discarding a message again for the same reason changes nothing. */
@@ -98,7 +111,9 @@ export async function discard(
   const row = await runner.failed.find(id);
   if (!row || row.status === 'done') throw notFound('failed message');
   if (row.status === 'retrying') throw notDead();
-  await runner.failed.actions.discard(id, reason, decisionOf(runner, actor));
+  if (await runner.failed.actions.discard(id, reason, decisionOf(runner, actor))) return;
+  // It is discarded for this reason already, or another operator has retried it meanwhile.
+  if ((await runner.failed.find(id))?.status !== 'discarded') throw notDead();
 }
 
 const notDead = () =>

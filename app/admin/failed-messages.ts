@@ -26,7 +26,9 @@ export function serveFailedMessages(api: Api, runners: readonly Runner[]): void 
   );
   api.handle(routes.groupFailedMessages, async ({ params, query: { after, limit } }) => {
     const groups = await runnerOf(params).failed.groups(after, limit + 1);
-    return reply(200, pageOf(groups.map(errorGroup), limit));
+    // The cursor is a message, because a group ends with its last message.
+    const { items } = pageOf(groups.map(errorGroup), limit);
+    return reply(200, { items, next: groups.length > limit ? (items.at(-1)?.example.id ?? null) : null });
   });
   api.handle(routes.readRetryProgress, async ({ params }) =>
     reply(200, await runnerOf(params).failed.progress(params.run)),

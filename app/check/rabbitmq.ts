@@ -13,10 +13,11 @@ export function rabbitmqTargets({ AMQP_URL: list, BUS_PREFIX: prefix }: Config):
     parseAmqpUrls(url).map((node) => ({
       variable: 'AMQP_URL',
       server: redactUrl(url.trim()),
-      check: async (signal: AbortSignal) => ({
-        facts: [`quorum queues and exchanges named ${prefix}.*, messages of 64 KiB`],
-        ...(await inspectRabbitmq(node, topology, signal)),
-      }),
+      check: async (signal: AbortSignal) => {
+        const found = await inspectRabbitmq(node, topology, signal);
+        const facts = [`quorum queues and exchanges named ${prefix}.*, messages of 64 KiB`];
+        return { ...found, facts: found.problems.length > 0 ? [] : facts };
+      },
     })),
   );
 }

@@ -59,6 +59,8 @@ export const retryCommand = () =>
       );
     if (hasFilter(options) || options.all)
       return command.error('error: filters and --all cannot be combined with an id');
+    if (options.dryRun && options.data !== undefined)
+      return command.error('error: --dry-run cannot be combined with --data, which only the service can check');
     return withClient(options, (messages, signal) => retryOne(messages, { service, id, options }, signal));
   });
 
@@ -71,7 +73,8 @@ async function retryOne(
   const about = `${service} ${id}`;
   const corrected = data === undefined ? undefined : await readData(data, signal);
   if (dryRun) {
-    const { truncated, payloadBytes } = await messages.find(service, id);
+    const { truncated, payloadBytes, status } = await messages.find(service, id);
+    if (status === 'done') throw new CliError(`${about} cannot be retried: it is done`);
     if (truncated)
       throw new CliError(
         `${about} cannot be retried: only the first 64 KiB of its ${count(payloadBytes)} bytes are stored`,

@@ -18,7 +18,7 @@ const saleId = { id: idOf('flash sale') };
 const page = ['text/html'] as const;
 
 // The queries of pages are read tolerantly, because people and programs add parameters to links.
-const ticketQuery = z.object({ payment: paymentOutcome.optional() });
+const ticketQuery = z.object({ payment: paymentOutcome.optional().catch(undefined) });
 const rejectedQuery = z.object({ reason: z.enum(rejections), userId, retryAfter: secondsText.optional() });
 
 /** The routes of the flash-sale service. */

@@ -28,6 +28,9 @@ interface RetryOptions {
 const RETRY = `status = 'retrying', attempts = 0, next_attempt_at = now(), claimed_until = NULL, handled_at = now(),
   discarded_at = NULL, discard_reason = NULL, reply_requested = false, reply_attempts = 0, reply_error = NULL`;
 
+/** It is retried, and no attempt is under way. */
+const FREE = `status = 'retrying' AND (claimed_until IS NULL OR claimed_until <= now())`;
+
 /** What a record shows of a message. `more`: further names and values. */
 const summary = (more = '') =>
   `json_build_object('status', CASE WHEN discarded_at IS NOT NULL THEN 'discarded' ELSE status END,
@@ -55,7 +58,7 @@ export class FailedActions {
     const [row] = await this.#database.longRunning.query<{ retried: number }>(
       `WITH chosen AS (
          SELECT message_id, status FROM ${this.#table} WHERE ${condition} AND original_bytes IS NULL
-           AND (status = 'dead' OR claimed_until IS NULL OR claimed_until <= now())
+           AND (status = 'dead' OR ${FREE})
          ORDER BY received_at, message_id LIMIT $${next} FOR UPDATE SKIP LOCKED
        ), changed AS (
          UPDATE ${this.#table} SET ${RETRY}, retry_run = $${next + 1}
@@ -72,13 +75,16 @@ export class FailedActions {
     return row?.retried ?? 0;
   }
 
-  /** Retries one message, also a discarded one. Returns false if it is truncated, or neither retrying nor dead. */
+  /**
+   * Retries one message, also a discarded one. Returns false if it is truncated, being
+   * attempted, or neither retrying nor dead.
+   */
   retryOne(id: string, run: string, decision: Decision): Promise<boolean> {
     const action = { ...decision, action: 'failed-message.retry', target: id, details: { run } };
     return this.#change({
       id,
       action,
-      condition: `status IN ('retrying', 'dead') AND original_bytes IS NULL`,
+      condition: `(status = 'dead' OR ${FREE}) AND original_bytes IS NULL`,
       effect: `${RETRY}, retry_run = $3`,
       params: [run],
     });

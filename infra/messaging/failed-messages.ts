@@ -111,8 +111,8 @@ export class FailedMessages {
   }
 
   /**
-   * A page of the groups of all failed messages, those with the newest message first; `after` is the last id of the page
-   * before. Each page reads the index of all failed messages, and of each of its groups one message.
+   * A page of the groups of all failed messages, those with the newest message first; `after` is the newest message of
+   * the last group of the page before, which stays stored when it succeeds and its group is gone. Each page reads the index of all failed messages, and of each of its groups one message.
    */
   groups(after: string | undefined, limit: number): Promise<ErrorGroup[]> {
     return this.#database.longRunning.query(
@@ -124,7 +124,7 @@ export class FailedMessages {
        ), page AS (
          SELECT COALESCE(error_group, '${NO_GROUP}') AS id, * FROM groups
          WHERE $1::uuid IS NULL OR (newest, COALESCE(error_group, '${NO_GROUP}')) <
-           (SELECT newest, $1::uuid FROM groups WHERE error_group IS NOT DISTINCT FROM NULLIF($1::uuid, '${NO_GROUP}'))
+           (SELECT received_at, COALESCE(error_group, '${NO_GROUP}') FROM ${this.#table} WHERE message_id = $1)
          ORDER BY newest DESC, id DESC LIMIT $2
        )
        SELECT page.id, dead, retrying, oldest, newest, message_id, type, error,

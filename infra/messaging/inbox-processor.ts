@@ -168,9 +168,21 @@ export class InboxProcessor {
     return this.#record(message, async () => {
       const text = storable(error);
       const failure = { status: 'dead', error: text, delayMs: 0, unreadable, attempt, durationMs: undefined } as const;
-      await this.#transactions.fail(message, origin, failure);
-      return { outcome: 'dead', error };
+      const isRecorded = await this.#transactions.fail(message, origin, failure);
+      return isRecorded ? { outcome: 'dead', error } : this.#replyAgain(message);
     });
+  }
+
+  /** A known message has arrived again; an operator may have corrected or discarded it. */
+  async #replyAgain({ messageId }: NewMessage): Promise<{ outcome: HandlingOutcome; error?: unknown }> {
+    try {
+      return { outcome: await this.#transactions.resendReply(messageId) };
+    } catch (error) {
+      if (isUnavailable(error)) throw error;
+      const { database, store } = this.#options;
+      await store.requestReply(database, messageId, this.#failure({ error, durationMs: 0 }, 1));
+      return { outcome: 'reply-retrying', error };
+    }
   }
 
   async #recordUnreadable(message: NewMessage, origin: Origin, error: string): Promise<void> {

@@ -315,13 +315,13 @@ export class InboxStore {
   }
 
   /**
-   * Restarts the retention of discarded messages that arrive again, once a day at most: their sender still resends them,
+   * Restarts the retention of discarded messages that arrive again, once an hour at most: their sender still resends them,
    * and a message that has been pruned would be handled as a new one.
    */
   async keepDiscarded(tx: Transaction, ids: readonly string[]): Promise<void> {
     await tx.execute(
       `UPDATE ${this.#table} SET dead_since = now()
-       WHERE message_id = ANY($1::uuid[]) AND discarded_at IS NOT NULL AND dead_since < now() - interval '1 day'`,
+       WHERE message_id = ANY($1::uuid[]) AND discarded_at IS NOT NULL AND dead_since < now() - interval '1 hour'`,
       [ids],
     );
   }
@@ -342,13 +342,18 @@ export class InboxStore {
   }
 
   /** Deletes messages that have been dead, discarded or not, for `retentionDays` days, at most PRUNE_BATCH. */
-  pruneDead(database: Queryable, retentionDays: number): Promise<number> {
+  async pruneDead(database: Queryable, retentionDays: number): Promise<number> {
+    // Those that a process of version 0.1.0 has marked dead since the upgrade.
+    await database.execute(
+      `UPDATE ${this.#table} SET dead_since = now() WHERE message_id = ANY (ARRAY(
+         SELECT message_id FROM ${this.#table} WHERE status = 'dead' AND dead_since IS NULL LIMIT $1))`,
+      [PRUNE_BATCH],
+    );
+    const isOver = `status = 'dead' AND dead_since < now() - $1::integer * interval '1 day'`;
     return database.execute(
-      // The outer condition again: an operator may have retried the message meanwhile.
-      `DELETE FROM ${this.#table} WHERE status = 'dead' AND message_id = ANY (ARRAY(
-         SELECT message_id FROM ${this.#table}
-         WHERE status = 'dead' AND dead_since < now() - $1::integer * interval '1 day'
-         ORDER BY dead_since LIMIT $2))`,
+      // The outer condition again: meanwhile an operator may have retried the message, or it may have arrived again.
+      `DELETE FROM ${this.#table} WHERE ${isOver} AND message_id = ANY (ARRAY(
+         SELECT message_id FROM ${this.#table} WHERE ${isOver} ORDER BY dead_since LIMIT $2))`,
       [retentionDays, PRUNE_BATCH],
     );
   }

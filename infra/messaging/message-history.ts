@@ -7,7 +7,7 @@
 // request under a new one, is not found.
 import type { Queryable } from '../database/port.ts';
 import { isoMicros } from '../database/sql.ts';
-import { FAILED } from './failed-selection.ts';
+import { DISCARDED, FAILED } from './failed-selection.ts';
 import { type EntryRow, entryOf, type HistoryEntry } from './history.ts';
 
 /** Rows of each table that are read; the newest ones, if there are more. */
@@ -81,6 +81,7 @@ const readInbox = (database: Queryable, schema: string, { subjects, eventIds }: 
        UNION SELECT message_id FROM ${schema}.attempts WHERE subject = ANY($1::uuid[]) AND message_id IS NOT NULL
        UNION SELECT message_id FROM ${schema}.inbox WHERE status = 'pending' AND subject = ANY($1::uuid[])
        UNION SELECT message_id FROM ${schema}.inbox WHERE ${FAILED} AND subject = ANY($1::uuid[])
+       UNION SELECT message_id FROM ${schema}.inbox WHERE ${DISCARDED} AND subject = ANY($1::uuid[])
      )
      ORDER BY received_at DESC LIMIT ${MAX_ROWS}`,
     [subjects, eventIds],

@@ -31,6 +31,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
   let http: HttpServer;
   let broken: boolean;
   let handled: unknown[];
+  let replied: string[];
 
   beforeAll(async () => {
     databases = await open();
@@ -41,6 +42,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
     await createTables(databases.database, { name: 'points', schema });
     broken = true;
     handled = [];
+    replied = [];
     inbox = createInbox(databases.database, schema, {
       handlers: {
         'order.placed': {
@@ -48,6 +50,7 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
             if (broken) throw new Error(`no account ${uuidv7()} among ${Math.round(Math.random() * 1e6)}`);
             handled.push(...events.map(({ data }) => data));
           },
+          resendReplies: async (_tx, subjects) => void replied.push(...subjects),
         },
       },
       onDead: reportDead(new Outbox(schema), 'step.failed', stepFailed('points')),
@@ -123,6 +126,16 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
       expect(await store().pruneDead(databases.database, 90)).toBe(0);
     });
 
+    test('is kept by a retention of one day while it arrives again each hour', async () => {
+      const { id, body } = await dead();
+      await postJson(at(`/${id}/discard`), { reason: 'a test order' });
+      for (let arrivals = 0; arrivals < 2; arrivals++) {
+        await sql(`UPDATE ${schema}.inbox SET dead_since = dead_since - interval '23 hours'`);
+        await inbox.process([{ body }]);
+        expect(await store().pruneDead(databases.database, 1)).toBe(0);
+      }
+    });
+
     test('is retried by its id', async () => {
       const { id, orderId } = await dead();
       await postJson(at(`/${id}/discard`), { reason: 'a mistake' });
@@ -176,6 +189,23 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
       ]);
     });
 
+    test('is kept, and its reply sent again, when the unreadable original arrives again', async () => {
+      const { id, orderId, body } = await dead({ currency: 'pounds' });
+      const discarded = await dead({ currency: 'pounds' });
+      await postJson(at(`/${discarded.id}/discard`), { reason: 'a test order' });
+      await sql(`UPDATE ${schema}.inbox SET dead_since = now() - interval '100 days' WHERE message_id = $1`, [
+        discarded.id,
+      ]);
+      broken = false;
+      await correct(id, dataOf(orderId));
+      await processDue();
+      await inbox.process([{ body }, { body: discarded.body }]);
+      expect(replied).toEqual([orderId]);
+      expect(await shown(id)).toMatchObject({ status: 'done' });
+      expect(await shown(discarded.id)).toMatchObject({ status: 'discarded' });
+      expect(await store().pruneDead(databases.database, 90)).toBe(0);
+    });
+
     test('is used again by a retry, and may be corrected again', async () => {
       const { id, orderId, body } = await dead();
       await correct(id, { ...dataOf(orderId), total: 200 });
@@ -188,6 +218,11 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
       await processDue();
       expect(handled).toMatchObject([{ total: 300 }]);
       expect((await shown(id)).payload).toBe(body.toString());
+      const corrections = (await actionsOn(id)).filter(({ action }) => action === 'failed-message.correct');
+      expect(corrections.map(({ before, after }) => [before, after])).toMatchObject([
+        [{ data: { total: 200 } }, { data: { total: 300 } }],
+        [{ data: { total: 100 } }, { data: { total: 200 } }],
+      ]);
     });
 
     test.for([
@@ -256,6 +291,39 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
     const group = found.flat()[1]?.id;
     const retried = await call(at(`/retry?group=${group}`), { method: 'POST' });
     expect(retried.json(schemas.retryResult)).toEqual({ retried: 3, left: 0, truncated: 0 });
+  });
+
+  test('the pages of groups go on when the last group of a page ends', async () => {
+    for (const error of ['first', 'second', 'third'])
+      await sql(
+        `INSERT INTO ${schema}.inbox (message_id, type, status, error, error_group)
+         VALUES ($1, 'order.placed', 'dead', $2, ${schema}.error_group('order.placed', $2))`,
+        [uuidv7(), error],
+      );
+    const { items, next } = await get(at('/groups?limit=1'), schemas.errorGroupsPage);
+    expect(items).toMatchObject([{ error: 'third' }]);
+    await sql(`UPDATE ${schema}.inbox SET status = 'done' WHERE error = 'third'`);
+    const rest = await get(at(`/groups?after=${next}`), schemas.errorGroupsPage);
+    expect(rest.items).toMatchObject([{ error: 'second' }, { error: 'first' }]);
+  });
+
+  test('a message is not retried by its id while it is being attempted', async () => {
+    const { id } = await dead();
+    await call(at(`/${id}/retry`), { method: 'POST' });
+    await sql(`UPDATE ${schema}.inbox SET claimed_until = now() + interval '1 minute'`);
+    const early = await call(at(`/${id}/retry`), { method: 'POST' });
+    expect([early.status, early.json(schemas.problem).type]).toEqual([503, '/problems/unavailable']);
+    const retry = call(at(`/${id}/retry`), { method: 'POST' });
+    await sql(`UPDATE ${schema}.inbox SET claimed_until = NULL`);
+    expect((await retry).status).toBe(202);
+  });
+
+  test('a message that an older process has marked dead is pruned, its retention later', async () => {
+    await dead();
+    await sql(`UPDATE ${schema}.inbox SET dead_since = NULL`);
+    expect(await store().pruneDead(databases.database, 30)).toBe(0);
+    await sql(`UPDATE ${schema}.inbox SET dead_since = dead_since - interval '31 days'`);
+    expect(await store().pruneDead(databases.database, 30)).toBe(1);
   });
 
   test('a message that fails is grouped by its error', async () => {

@@ -223,6 +223,15 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
     await Promise.all((service.loops ?? []).map((loop) => loop.stop()));
     expect(await read()).toMatchObject({ 'orders_overdue{placed}': 1, 'orders_overdue{cancelling}': 1 });
 
+    // A failed step is a result, although the order is not completed: its message is dead, or an operator discarded it.
+    const stepIs = (status: string) => `jsonb_build_object('status', '${status}')`;
+    await database.execute(
+      `UPDATE sluice_order.progress SET points = ${stepIs('failed')}, coupon = ${stepIs('done')},
+         notification = ${stepIs('done')} WHERE order_id = $1`,
+      [late],
+    );
+    expect(await read()).toMatchObject({ 'orders_overdue{placed}': 0, 'orders_overdue{cancelling}': 1 });
+
     await database.execute(
       `UPDATE sluice_order.progress SET state = 'awaiting-payment', expires_at = now() + interval '1 hour',
          awaiting_event_id = gen_random_uuid() WHERE order_id = $1`,

@@ -6,7 +6,7 @@ import { sendRequests, WarmUp } from '../../infra/http/warm-up.ts';
 import { warmUpPurchases } from '../../services/flash-sale/warm-up.ts';
 import { call } from '../setup/api.ts';
 
-test('every request is answered, and nobody listens afterwards', async () => {
+test('requests are answered, and nobody listens afterwards', async () => {
   const paths = new Set<string | undefined>();
   let host: string | undefined;
   const listener: RequestListener = (request, response) => {
@@ -15,7 +15,11 @@ test('every request is answered, and nobody listens afterwards', async () => {
     response.end();
   };
   const responses = await sendRequests(listener, (number) => ({ method: 'GET', path: `/${number}` }));
-  expect(responses).toEqual({ 200: paths.size }); // 1,500, or fewer if this machine is busy for a second
+  const { 200: answered = 0, ...others } = responses;
+  expect(others).toEqual({});
+  // If this machine is too busy for 1,500 in a second, those that are under way then are dropped.
+  expect(answered).toBeGreaterThan(0);
+  expect(paths.size - answered).toBeLessThanOrEqual(answered === 1_500 ? 0 : 32);
   expect(paths).toContain('/0');
   await expect(call(`http://${host}/`)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
 });
@@ -23,6 +27,15 @@ test('every request is answered, and nobody listens afterwards', async () => {
 test('a listener that breaks connections fails the warm-up', async () => {
   const listener: RequestListener = (request) => request.destroy();
   await expect(sendRequests(listener, () => ({ method: 'GET', path: '/' }))).rejects.toThrow('other side closed');
+});
+
+test('a listener that does not respond ends the warm-up after a second, without an error', async () => {
+  expect(
+    await sendRequests(
+      () => {},
+      () => ({ method: 'GET', path: '/' }),
+    ),
+  ).toEqual({});
 });
 
 test('a warm-up of purchases: some are admitted, most are rejected, and none leaves a line in the log', async () => {

@@ -1,9 +1,11 @@
 // The history of an order while services fail: a handler that fails twice and then succeeds, a dead message, a service
 // that is down or hangs, replicas, and messages that are no longer stored. Each service is a process of its own.
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import { run as sluice } from '../../cli/program.ts';
 import type { OrderHistory } from '../../contracts/history.ts';
 import { serviceNames } from '../../contracts/services.ts';
+import type { AuditReport } from '../../demos/shared/auditor/report.ts';
 import { query } from '../fault/support/sql.ts';
 import { onServers, type System } from '../service/support/systems.ts';
 import { call, completed, freshUser, get, placeOrder, postJson, readOrder } from '../setup/api.ts';
@@ -108,6 +110,15 @@ describe.skipIf(!shape.available)('the history of an order', () => {
     );
     expect(items.at(-1)).toMatchObject({ kind: 'discarded', type: 'order.placed', detail: 'only a test' });
     expect(items.filter(({ kind }) => kind === 'dead')).toHaveLength(1);
+
+    // Under a new id, the request would be handled after all.
+    const others = serviceNames.flatMap((name) => ['--at', `${name}=${system.url(name)}`]);
+    const output = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+    onTestFinished(() => output.mockRestore());
+    await delay(1_000);
+    await sluice(['audit', '--url', orders, ...others, '--settle', '1s', '--repair', '--json']);
+    const report = JSON.parse(output.mock.calls.map(([text]) => String(text)).join('')) as AuditReport;
+    expect(report.repaired).toMatchObject({ resent: 0, discarded: 1 });
   });
 
   test('has the reversals of a cancelled order', async () => {

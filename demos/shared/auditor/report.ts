@@ -9,8 +9,15 @@ const SHOWN = 10;
 
 type Report = Audit['report'];
 export type AuditReport = Report & {
-  /** With --repair: the number of orders and tickets whose requests were resent, and the violations before. */
-  readonly repaired?: { readonly resent: number; readonly violationsBefore: Report['violations'] };
+  /**
+   * With --repair: the numbers of orders and tickets whose requests were resent, and that were left out because an
+   * operator discarded a message about them; the violations before.
+   */
+  readonly repaired?: {
+    readonly resent: number;
+    readonly discarded: number;
+    readonly violationsBefore: Report['violations'];
+  };
 };
 
 /** `12 guarantee violations` */
@@ -36,6 +43,8 @@ export function renderAuditReport(report: AuditReport): string[] {
   lines.push('', ...renderUnderWay(report), ...renderMessages(report));
   const before = repaired && violationSummary(repaired.violationsBefore);
   if (repaired) lines.push('', `resent requests for ${count(repaired.resent)} orders and tickets; before: ${before}`);
+  if (repaired && repaired.discarded > 0)
+    lines.push(`left out ${count(repaired.discarded)} with a discarded message; to handle it, retry it by its id`);
   return lines;
 }
 

@@ -59,17 +59,30 @@ export async function audit(options: AuditOptions) {
 
 /**
  * Resends the requests for what is missing, in events with new ids, and waits until all of it is right,
- * for `settleMs` at most. Resolves with the number of orders and tickets whose requests were resent.
+ * for `settleMs` at most. Leaves out those with a message that an operator has discarded: under a new id, it would be
+ * handled after all. Resolves with the numbers of orders and tickets whose requests were resent, and that were left out.
  */
-export async function repair(options: AuditOptions, { toResend }: Audit): Promise<number> {
+export async function repair(options: AuditOptions, audited: Audit): Promise<{ resent: number; discarded: number }> {
   const { client } = options;
+  const { toResend, discarded } = await withoutDiscarded(client, audited.toResend);
   const ordersOfTickets = await client.facts('order/tickets', toResend.tickets);
   const orders = new Set([...toResend.orders, ...[...ordersOfTickets.values()].map(({ orderId }) => orderId)]);
   const withoutOrder = toResend.tickets.filter((id) => !ordersOfTickets.has(id));
   const resent = (await client.resend('order', [...orders])) + (await client.resend('flash-sale', withoutOrder));
   const toCheck = (ids: Iterable<string>): Wrong => new Map([...ids].map((id) => [id, []]));
   await settleBoth(options, 'repairing', { orders: toCheck(orders), tickets: toCheck(toResend.tickets) });
-  return resent;
+  return { resent, discarded };
+}
+
+async function withoutDiscarded(client: FactsClient, toResend: Audit['toResend']) {
+  const ids = [...toResend.orders, ...toResend.tickets];
+  const messages = await Promise.all(serviceNames.map((service) => client.messagesAbout(service, ids)));
+  const discarded = new Set(messages.flat().flatMap(({ subject, place }) => (place === 'discarded' ? [subject] : [])));
+  const remaining = (all: readonly string[]) => all.filter((id) => !discarded.has(id));
+  return {
+    toResend: { orders: remaining(toResend.orders), tickets: remaining(toResend.tickets) },
+    discarded: discarded.size,
+  };
 }
 
 /** Orders and tickets that are still wrong after the settle time. */

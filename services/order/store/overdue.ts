@@ -5,7 +5,10 @@ import { SCHEMA } from './orders.ts';
 
 /** Orders by what they lack. Each number is at most MAX_COUNT. */
 export interface Overdue {
-  /** Orders without all results of their steps, although the request for them is due again or was resent. */
+  /**
+   * Orders without all results of their steps, although the request for them is due again or was resent. A failed step is
+   * a result: its message is dead or discarded.
+   */
   readonly placed: number;
   /** Cancelled orders without all reversals, in the same sense. */
   readonly cancelling: number;
@@ -15,9 +18,14 @@ export interface Overdue {
   readonly payingSeconds: number | null;
 }
 
+const lacks = {
+  placed: `AND 'pending' IN (points->>'status', coupon->>'status', notification->>'status')`,
+  cancelling: '',
+};
+
 const overdue = (status: 'placed' | 'cancelling') =>
   `SELECT count(*) FROM (SELECT FROM ${SCHEMA}.progress
-     WHERE status = '${status}' AND (resends > 0 OR resend_at <= now()) LIMIT ${MAX_COUNT}) AS counted`;
+     WHERE status = '${status}' AND (resends > 0 OR resend_at <= now()) ${lacks[status]} LIMIT ${MAX_COUNT}) AS counted`;
 
 /** Reads only rows of orders that are not completed: each part has a partial index. */
 export async function countOverdue(database: Queryable): Promise<Overdue> {
