@@ -10,7 +10,7 @@ export interface ContractFinding extends Finding {
   readonly subject: string;
 }
 
-/** A request without a body, query or headers. */
+/** A part that a request lacks. */
 const NONE: JsonSchema = { type: 'object', properties: {}, additionalProperties: false };
 
 export function compareContracts(baseline: ContractSchemas, current: ContractSchemas): ContractFinding[] {

@@ -5,10 +5,13 @@ import { problem } from '../../contracts/problems.ts';
 import { documentRoutes } from '../../contracts/routes/documents.ts';
 import { routesOf } from '../../contracts/routes/index.ts';
 import { paymentProviderRoutes } from '../../contracts/routes/payment-provider.ts';
-import type { Route } from '../../contracts/routes/route.ts';
+import { parameterNames, type Route } from '../../contracts/routes/route.ts';
 
-/** The parts of a request that have a schema; a route without one takes none of it. */
-export const parts = ['body', 'query', 'headers'] as const;
+/**
+ * The parts of a request that have a schema; a route without one takes none of it. `path`: the parameters by their
+ * position. `form`: the kinds of bodies.
+ */
+export const parts = ['path', 'form', 'body', 'query', 'headers'] as const;
 export type Part = (typeof parts)[number];
 type RequestParts = Readonly<Partial<Record<Part, z.ZodType>>>;
 
@@ -35,7 +38,24 @@ const compared = [...Object.values(routesOf()), ...Object.values<Route>(paymentP
   (route) => !described.includes(route),
 );
 
-const requestOf = ({ body, query, idempotencyKey }: Route): RequestParts => ({
+const pathOf = ({ path, params = {} }: Route) =>
+  z.object(
+    Object.fromEntries(parameterNames(path).map((name, index) => [index + 1, params[name]?.schema ?? z.string()])),
+  );
+
+/** A route without fields in its body takes an empty one. */
+const formOf = ({ body }: Route) => {
+  const kinds = ['json', ...(body?.form ? ['form'] : []), ...(!body || body.optional ? ['none'] : [])];
+  return z.object({ body: z.enum(kinds) });
+};
+
+const requestOf = (route: Route): RequestParts => ({
+  ...(route.params && { path: pathOf(route) }),
+  ...(route.method !== 'get' && { form: formOf(route) }),
+  ...partsOf(route),
+});
+
+const partsOf = ({ body, query, idempotencyKey }: Route): RequestParts => ({
   ...(body && { body: body.schema }),
   ...(query && { query }),
   ...(idempotencyKey && { headers: z.object({ 'idempotency-key': idempotencyKey }) }),

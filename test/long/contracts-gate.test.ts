@@ -56,6 +56,20 @@ test.for<readonly [string, Change, string]>([
     'body of POST /orders: items: limit: maxItems: 2000 became 1000',
   ],
   [
+    'a request that needs a body',
+    {
+      file: 'contracts/routes/orders.ts',
+      find: 'body: { schema: cancelRequest, optional: true,',
+      replace: 'body: { schema: cancelRequest,',
+    },
+    'form of POST /orders/{}/cancel: body: enum: removed: "none"',
+  ],
+  [
+    'a path with other ids',
+    { file: 'contracts/routes/route.ts', find: '({ schema: uuid, what })', replace: '({ schema: uuid.max(9), what })' },
+    'path of GET /orders/{}: 1: limit: ',
+  ],
+  [
     'an event with another name of a field',
     { file: 'contracts/events.ts', find: `step: z.enum(['points'`, replace: `part: z.enum(['points'` },
     'event step.failed: data.step: field-removed: ',

@@ -114,7 +114,7 @@ describe.for(databasePlaces(inject('servers').databaseUrl))('on $place', ({ avai
     const groups = await timed(async () => {
       const page = await failed.groups(after, 100);
       expect(page).toHaveLength(100);
-      after = page.at(-1)?.id;
+      after = page.at(-1)?.message_id;
     });
     for (const rows of groups.reads) expect(rows).toBeLessThan(1.1 * FAILED);
     expect(groups.ms).toBeLessThan(1_000);
