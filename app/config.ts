@@ -2,6 +2,7 @@
 // Anything without a URL runs embedded. Separate processes cannot share an embedded server, so their start fails and
 // names the missing URL.
 import { z } from 'zod';
+import { routesOf } from '../contracts/routes/index.ts';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { MAX_BATCH_EVENTS } from '../infra/bus/port.ts';
 import { AMQP_PARAMS, parseAmqpUrls } from '../infra/bus/rabbitmq/url.ts';
@@ -36,10 +37,11 @@ import { pointsSettings } from '../services/points/settings.ts';
 export const failpoints = [...messagingFailpoints, ...flashSaleFailpoints, ...orderFailpoints] as const;
 export type Failpoint = (typeof failpoints)[number];
 
+const firstSegment = (path: string) => `/${path.split('/')[1] ?? ''}`;
+
 /** The first segments of all routes. Below a base path that is one of them, a request would be ambiguous. */
-const ROUTES =
-  '/orders, /users, /flash-sales, /failed-messages, /operator-actions, /audit, /healthz, /readyz, /metrics, /openapi.json, /asyncapi.json, /docs, /problems or /mqtt';
-const isRoute = (path: string) => new RegExp(`^(?:${ROUTES.replace(/,? or |, /g, '|')})(?:/|$)`, 'i').test(path);
+const ROUTES = [...new Set([...Object.values(routesOf()).map(({ path }) => firstSegment(path)), '/mqtt'])];
+const isRoute = (path: string) => ROUTES.includes(firstSegment(path).toLowerCase());
 
 function isAddressList(list: string): boolean {
   try {
@@ -71,7 +73,9 @@ const variables = {
       .string()
       .transform((path) => path.replace(/\/$/, ''))
       .refine((path) => path === '' || (isBasePath(path) && !isRoute(path)))
-      .meta({ allowed: `a path such as /shop that does not begin with ${ROUTES}` }),
+      .meta({
+        allowed: `a path such as /shop that does not begin with ${ROUTES.slice(0, -1).join(', ')} or ${ROUTES.at(-1)}`,
+      }),
     'Path below which a reverse proxy serves this process. Links, redirects, forms and the WebSocket begin with it.',
   ),
   TRUSTED_PROXIES: optional(

@@ -97,7 +97,8 @@ async function untilFree(failed: Runner['failed'], id: string, retry: () => Prom
   for (let busyMs = 0; !(await retry()); busyMs += BUSY_MS) {
     const row = await failed.find(id);
     if (!row || row.status === 'done') throw notFound('failed message'); // that attempt succeeded
-    if (busyMs >= MAX_BUSY_MS) throw unavailable('An attempt at this message is under way.');
+    if (busyMs >= MAX_BUSY_MS)
+      throw unavailable('An attempt at this message is under way. Retry it when the attempt has ended.');
     await delay(BUSY_MS);
   }
 }

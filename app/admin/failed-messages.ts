@@ -27,8 +27,8 @@ export function serveFailedMessages(api: Api, runners: readonly Runner[]): void 
   api.handle(routes.groupFailedMessages, async ({ params, query: { after, limit } }) => {
     const groups = await runnerOf(params).failed.groups(after, limit + 1);
     // The cursor is a message, because a group ends with its last message.
-    const { items } = pageOf(groups.map(errorGroup), limit);
-    return reply(200, { items, next: groups.length > limit ? (items.at(-1)?.example.id ?? null) : null });
+    const { items, next } = pageOf(groups, limit, 'message_id');
+    return reply(200, { items: items.map(errorGroup), next });
   });
   api.handle(routes.readRetryProgress, async ({ params }) =>
     reply(200, await runnerOf(params).failed.progress(params.run)),

@@ -1,5 +1,5 @@
-// DATA_DIR, while anything is embedded. Its contents are not changed: the check creates a temporary folder in it, tries out
-// the file system there, and removes that folder.
+// DATA_DIR, while anything is embedded. Its contents are not changed: the check creates a temporary folder in it, tries
+// out the file system there, and removes that folder.
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';

@@ -10,7 +10,8 @@ import { about } from './about.ts';
 
 const ABOUT = `Place orders, sell in flash sales, and operate the system.
 
-- Money is an integer in the currency's minor unit: \`1999\` is £19.99. Times are ISO 8601 in UTC. Ids are UUIDs, except those of users.
+- Money is an integer in the currency's minor unit: \`1999\` is £19.99. Times are ISO 8601 in UTC. Ids are UUIDs, except
+  those of users.
 - Lists are newest first, except the facts of an audit, which are in the order of their ids; \`next\` is the cursor for
   \`?after=\`, and null on the last page.
 - Errors are RFC 9457 problem details; \`errors\` names each invalid field. An unknown field in a request is an error;

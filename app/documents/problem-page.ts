@@ -1,7 +1,7 @@
 // GET /problems/:name: what a problem means; the `type` of an error response is this path.
 import { type ProblemName, problems } from '../../contracts/problems.ts';
 import { problemsOf, type Route } from '../../contracts/routes/route.ts';
-import { type Page, pageHeaders } from '../../infra/documents/page/page.ts';
+import { htmlPage, type Page } from '../../infra/documents/page/page.ts';
 import { inline } from '../../infra/documents/page/text.ts';
 import { html } from '../../infra/http/html.ts';
 
@@ -15,17 +15,7 @@ export interface ProblemPageLinks {
 export function problemPage(name: ProblemName, routes: readonly Route[], { style, docs }: ProblemPageLinks): Page {
   const { status, about } = problems[name];
   const users = routes.filter((route) => problemsOf(route).includes(name));
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${name}: a problem</title>
-<link rel="stylesheet" href="${style}">
-</head>
-<body>
-<header>
+  const body = html`<header>
 <h1>${name}</h1>
 <p>A response with status ${status} and a body of <code>application/problem+json</code>, as in RFC 9457. <a href="${docs}">All routes and events</a></p>
 </header>
@@ -45,8 +35,6 @@ ${users.map(
 )}</ul>
 `
 }</main>
-</body>
-</html>
 `;
-  return { html: page.text, headers: pageHeaders };
+  return htmlPage({ title: `${name}: a problem`, style, body });
 }

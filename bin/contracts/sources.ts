@@ -49,17 +49,16 @@ const formOf = ({ body }: Route) => {
   return z.object({ body: z.enum(kinds) });
 };
 
-const requestOf = (route: Route): RequestParts => ({
-  ...(route.params && { path: pathOf(route) }),
-  ...(route.method !== 'get' && { form: formOf(route) }),
-  ...partsOf(route),
-});
-
-const partsOf = ({ body, query, idempotencyKey }: Route): RequestParts => ({
-  ...(body && { body: body.schema }),
-  ...(query && { query }),
-  ...(idempotencyKey && { headers: z.object({ 'idempotency-key': idempotencyKey }) }),
-});
+const requestOf = (route: Route): RequestParts => {
+  const { method, params, body, query, idempotencyKey } = route;
+  return {
+    ...(params && { path: pathOf(route) }),
+    ...(method !== 'get' && { form: formOf(route) }),
+    ...(body && { body: body.schema }),
+    ...(query && { query }),
+    ...(idempotencyKey && { headers: z.object({ 'idempotency-key': idempotencyKey }) }),
+  };
+};
 
 /** Those with a JSON body. */
 const responsesOf = ({ responses }: Route) =>

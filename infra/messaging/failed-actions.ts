@@ -76,8 +76,8 @@ export class FailedActions {
   }
 
   /**
-   * Retries one message, also a discarded one. Returns false if it is truncated, being
-   * attempted, or neither retrying nor dead.
+   * Retries one message, also a discarded one. Returns false if it is truncated, is being attempted, or is neither
+   * retrying nor dead.
    */
   retryOne(id: string, run: string, decision: Decision): Promise<boolean> {
     const action = { ...decision, action: 'failed-message.retry', target: id, details: { run } };

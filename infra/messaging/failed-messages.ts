@@ -112,7 +112,8 @@ export class FailedMessages {
 
   /**
    * A page of the groups of all failed messages, those with the newest message first; `after` is the newest message of
-   * the last group of the page before, which stays stored when it succeeds and its group is gone. Each page reads the index of all failed messages, and of each of its groups one message.
+   * the last group of the page before, which stays stored when it succeeds and its group is gone. Each page reads the
+   * index of all failed messages, and of each of its groups one message.
    */
   groups(after: string | undefined, limit: number): Promise<ErrorGroup[]> {
     return this.#database.longRunning.query(

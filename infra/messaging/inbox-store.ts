@@ -315,8 +315,8 @@ export class InboxStore {
   }
 
   /**
-   * Restarts the retention of discarded messages that arrive again, once an hour at most: their sender still resends them,
-   * and a message that has been pruned would be handled as a new one.
+   * Restarts the retention of discarded messages that arrive again, once an hour at most: their sender still resends
+   * them, and a message that has been pruned would be handled as a new one.
    */
   async keepDiscarded(tx: Transaction, ids: readonly string[]): Promise<void> {
     await tx.execute(
@@ -343,7 +343,7 @@ export class InboxStore {
 
   /** Deletes messages that have been dead, discarded or not, for `retentionDays` days, at most PRUNE_BATCH. */
   async pruneDead(database: Queryable, retentionDays: number): Promise<number> {
-    // Those that a process of version 0.1.0 has marked dead since the upgrade.
+    // Those that a process of an earlier version has marked dead since the upgrade.
     await database.execute(
       `UPDATE ${this.#table} SET dead_since = now() WHERE message_id = ANY (ARRAY(
          SELECT message_id FROM ${this.#table} WHERE status = 'dead' AND dead_since IS NULL LIMIT $1))`,

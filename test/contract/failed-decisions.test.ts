@@ -12,6 +12,7 @@ import { type HttpServer, listen } from '../../infra/http/server.ts';
 import { FailedMessages } from '../../infra/messaging/failed-messages.ts';
 import type { Inbox } from '../../infra/messaging/inbox.ts';
 import { InboxStore } from '../../infra/messaging/inbox-store.ts';
+import { readMessageHistory } from '../../infra/messaging/message-history.ts';
 import { Outbox, reportDead } from '../../infra/messaging/outbox.ts';
 import { countMessages, locateMessages } from '../../infra/messaging/stored-messages.ts';
 import { call, get, jsonRequest, pages, postJson } from '../setup/api.ts';
@@ -20,6 +21,7 @@ import { createTables } from '../setup/group-consumer.ts';
 import { createInbox } from '../setup/inbox.ts';
 import * as schemas from '../setup/schemas.ts';
 import { eventBody } from '../setup/service-alone.ts';
+import { eventually } from '../setup/wait.ts';
 
 const { databaseUrl } = inject('servers');
 const MESSAGING = new URL('../../infra/messaging/migrations/', import.meta.url);
@@ -148,6 +150,32 @@ describe.for(databasePlaces(databaseUrl).filter(({ available }) => available))('
         ['failed-message.retry', 'discarded', 'retrying'],
         ['failed-message.discard', 'dead', 'discarded'],
       ]);
+    });
+
+    test('is in the history of its order, also when the rows of its attempts are deleted', async () => {
+      const { id, orderId } = await dead();
+      await postJson(at(`/${id}/discard`), { reason: 'a test order' });
+      await sql(`DELETE FROM ${schema}.attempts`);
+      const about = { subjects: [orderId], eventIds: [], reportType: 'step.failed' };
+      const { entries } = await readMessageHistory(databases.database, schema, about);
+      expect(entries.at(-1)).toMatchObject({ kind: 'discarded', eventId: id, detail: 'a test order' });
+    });
+
+    test('is not said to be discarded if it was retried at the same moment', async ({ skip }) => {
+      if (databases.database.kind !== 'postgres') skip('the embedded database runs one transaction at a time');
+      const { id } = await dead();
+      const answer = await databases.database.transaction(async (tx) => {
+        await tx.execute(`UPDATE ${schema}.inbox SET status = 'retrying' WHERE message_id = $1`, [id]);
+        const waiting = `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%${schema}%'`;
+        const discarding = postJson(at(`/${id}/discard`), { reason: 'x' });
+        await eventually(async () => (await databases.database.query(waiting)).length > 0, {
+          what: 'the discard waits for the row',
+        });
+        return { discarding };
+      });
+      const { status, json } = await answer.discarding;
+      expect([status, json(schemas.problem).type]).toEqual([409, '/problems/message-not-dead']);
+      expect(await actionsOn(id)).toEqual([]);
     });
 
     test('needs a reason, and must be dead', async () => {

@@ -164,7 +164,7 @@ test.for(['PORT', 'MQTT_PORT'])('a start on a port in use says to change %s', as
 
 test('a process that is not warm yet answers requests, and is not ready', async () => {
   expect(await sluice.stop()).toEqual({ code: 0, signal: null });
-  await sluice.launch();
+  await sluice.launch({ WARM_UP: 'on' });
   const first = await eventually(() => tryCall(`${sluice.url}/readyz`), { what: 'a response', timeoutMs: 60_000 });
   expect([first.status, first.json(schemas.readiness).status]).toEqual([503, 'down']);
   await eventually(async () => (await call(`${sluice.url}/readyz`)).status === 200, { what: 'the process is warm' });

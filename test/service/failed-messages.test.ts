@@ -434,9 +434,13 @@ describe.for(shapes)('%s', ([, shape]) => {
       expect.stringMatching(/: 422 .*data\.userId must be as in the original\n$/),
     ]);
     await writeFile(file, JSON.stringify({ ...data, total: 10_000 }));
+    const unchecked = await sluiceFailed(couponUrl, 'retry', 'coupon', id, '--data', file, '--dry-run');
+    expect([unchecked.code, unchecked.stderr]).toEqual([2, expect.stringMatching(/--dry-run cannot be .* --data/)]);
     const corrected = await sluiceFailed(couponUrl, 'retry', 'coupon', id, '--data', file);
     expect([corrected.code, corrected.stdout]).toEqual([0, `coupon ${id}: retried, and succeeded\n`]);
     await completed(system.url('order'), order);
+    const done = await sluiceFailed(couponUrl, 'retry', 'coupon', id, '--dry-run');
+    expect([done.code, done.stderr]).toEqual([1, `error: coupon ${id} cannot be retried: it is done\n`]);
     const coupons = await get(`${couponUrl}/users/${String(data.userId)}/coupons`, schemas.couponsPage);
     expect(coupons.items).toMatchObject([{ amount: 500 }]);
 

@@ -3,6 +3,7 @@ import { parseEnv } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { describeVariables, parseConfig, renamedVariables } from '../../app/config.ts';
 import { configurationDocs } from '../../app/configuration-docs.ts';
+import { routesOf } from '../../contracts/routes/index.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { redactUrl } from '../../infra/runtime/server-url.ts';
 import { ConfigError } from '../../infra/runtime/settings.ts';
@@ -27,6 +28,15 @@ describe('the configuration', () => {
   test('reads a list of URLs', () => {
     const { SERVICES_URL } = parseConfig({ SERVICES_URL: 'http://points:3000, https://coupon/base' });
     expect(SERVICES_URL).toEqual(['http://points:3000', 'https://coupon/base']);
+  });
+
+  test.each(Object.values(routesOf()).map(({ path }) => path))('rejects a BASE_PATH that begins like %s', (path) => {
+    const [, first = ''] = path.split('/');
+    for (const basePath of [`/${first}`, `/${first.toUpperCase()}/eu`])
+      expect(problemsOf({ BASE_PATH: basePath })).toEqual([
+        expect.stringMatching(/BASE_PATH=.* that does not begin with/),
+      ]);
+    expect(parseConfig({ BASE_PATH: `/${first}s2` }).BASE_PATH).toBe(`/${first}s2`);
   });
 
   test('treats an empty variable as unset', () => {

@@ -35,8 +35,7 @@ interface Part {
   readonly listed: boolean;
 }
 
-/** Of a page that shows documents. */
-export const pageHeaders = {
+const headers = {
   'Content-Type': 'text/html; charset=utf-8',
   'Content-Security-Policy': [
     "default-src 'none'",
@@ -51,6 +50,36 @@ export const pageHeaders = {
   'X-Content-Type-Options': 'nosniff',
 };
 
+interface Content {
+  readonly title: string;
+  /** Paths, as the browser reaches them. */
+  readonly style: string;
+  readonly script?: string;
+  readonly body: Markup;
+}
+
+/** A whole HTML document that loads nothing from other sites. */
+export const htmlPage = ({ title, style, script, body }: Content): Page => ({
+  html: html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${title}</title>
+<link rel="stylesheet" href="${style}">
+${
+  script !== undefined &&
+  html`<script src="${script}" type="module"></script>
+`
+}</head>
+<body>
+${body}</body>
+</html>
+`.text,
+  headers,
+});
+
 /**
  * Renders the documents once. The returned function makes the page for a request, whose links depend on the path under
  * which a reverse proxy serves this server.
@@ -62,19 +91,12 @@ export function docsPage({ openapi, asyncapi }: DocsPageInput): (links: DocsPage
   const abouts = [openapi, asyncapi].flatMap((document) => prose(nodeOf(nodeOf(document).info).description) ?? []);
   const main = html`${parts.map(partSection)}`;
   const contents = html`${parts.map(partContents)}`;
-  return (links) => ({
-    html: html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${name}: HTTP and events</title>
-<link rel="stylesheet" href="${links.style}">
-<script src="${links.script}" type="module"></script>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the content</a>
+  return (links) =>
+    htmlPage({
+      title: `${name}: HTTP and events`,
+      style: links.style,
+      script: links.script,
+      body: html`<a class="skip" href="#main">Skip to the content</a>
 <header>
 <h1>${name}</h1>
 <p>Documents for programs: ${openapi && html`<a href="${links.openapi}">OpenAPI 3.1</a> `}${asyncapi && html`<a href="${links.asyncapi}">AsyncAPI 3.0</a>`}</p>
@@ -91,11 +113,8 @@ ${contents}</nav>
 ${abouts}
 </section>
 ${main}</main>
-</body>
-</html>
-`.text,
-    headers: pageHeaders,
-  });
+`,
+    });
 }
 
 function httpParts(document: Node): Part[] {

@@ -18,19 +18,17 @@ export interface Overdue {
   readonly payingSeconds: number | null;
 }
 
-const lacks = {
-  placed: `AND 'pending' IN (points->>'status', coupon->>'status', notification->>'status')`,
-  cancelling: '',
-};
+const lacksResult = `'pending' IN (points->>'status', coupon->>'status', notification->>'status')`;
 
-const overdue = (status: 'placed' | 'cancelling') =>
+const overdue = (condition: string) =>
   `SELECT count(*) FROM (SELECT FROM ${SCHEMA}.progress
-     WHERE status = '${status}' AND (resends > 0 OR resend_at <= now()) ${lacks[status]} LIMIT ${MAX_COUNT}) AS counted`;
+     WHERE ${condition} AND (resends > 0 OR resend_at <= now()) LIMIT ${MAX_COUNT}) AS counted`;
 
 /** Reads only rows of orders that are not completed: each part has a partial index. */
 export async function countOverdue(database: Queryable): Promise<Overdue> {
   const [row] = await database.query<Overdue>(
-    `SELECT (${overdue('placed')}) AS placed, (${overdue('cancelling')}) AS cancelling, count(*) AS paying,
+    `SELECT (${overdue(`status = 'placed' AND ${lacksResult}`)}) AS placed,
+       (${overdue(`status = 'cancelling'`)}) AS cancelling, count(*) AS paying,
        extract(epoch FROM now() - min(paying_since))::float8 AS "payingSeconds"
      FROM (SELECT paying_since FROM ${SCHEMA}.progress WHERE state = 'paying' LIMIT ${MAX_COUNT}) AS paying`,
   );

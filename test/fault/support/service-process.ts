@@ -72,7 +72,7 @@ export async function createServiceProcess(
       ({ size }) => size,
       () => 0,
     );
-    // Without the warm-up, which is tested by itself: it would take a third of the processor time of each start.
+    // Without the warm-up, which is tested by itself: it would take up to a second of each start.
     const common = { PATH: process.env.PATH ?? '', LOG_FORMAT: 'json', PORT: String(port), WARM_UP: 'off' };
     child = await supervisor.start({ name, args, env: { ...common, ...env, ...extra }, outputFile });
   };
