@@ -55,8 +55,13 @@ describe.runIf(databaseUrl)('a start that is stopped', () => {
     `);
     await stopOnce(process, 'is still running');
     const atWork = async () =>
-      (await other.query("SELECT FROM pg_stat_activity WHERE application_name LIKE 'sluice%' AND state <> 'idle'"))
-        .rowCount;
+      (
+        await other.query(
+          // Only in its database, because other tests use the server at the same time.
+          `SELECT FROM pg_stat_activity
+           WHERE datname = current_database() AND application_name LIKE 'sluice%' AND state <> 'idle'`,
+        )
+      ).rowCount;
     await eventually(async () => (await atWork()) === 0, { what: 'the server has ended it' });
     await other.query('DROP EVENT TRIGGER slowly');
     await process.start();
