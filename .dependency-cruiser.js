@@ -16,6 +16,7 @@ const layers = {
 /** The folders of infra from the bottom up: each may import only those before it, so they form no cycle. */
 const infraFolders = [
   'runtime',
+  'access',
   'database',
   'operators',
   'mqtt',

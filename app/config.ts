@@ -33,6 +33,7 @@ import { flashSaleFailpoints } from '../services/flash-sale/failpoints.ts';
 import { orderFailpoints } from '../services/order/failpoints.ts';
 import { orderSettings } from '../services/order/settings.ts';
 import { pointsSettings } from '../services/points/settings.ts';
+import { accessProblems, accessSettings } from './access/settings.ts';
 
 export const failpoints = [...messagingFailpoints, ...flashSaleFailpoints, ...orderFailpoints] as const;
 export type Failpoint = (typeof failpoints)[number];
@@ -65,7 +66,7 @@ const variables = {
       .transform((host) => host.replace(/^\[|\]$/g, '')) // an IPv6 address as in a URL
       .meta({ allowed: 'an address or host name' }),
     '127.0.0.1',
-    'Address that HTTP and the embedded MQTT broker listen on. Requests are not authenticated: expose it with care.',
+    'Address that HTTP and the embedded MQTT broker listen on. For any but a loopback address, set AUTH_MODE.',
   ),
   PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 picks a free port.'),
   BASE_PATH: optional(
@@ -187,6 +188,7 @@ const variables = {
     '20',
     'Maximum number of events in one RabbitMQ message. Must be 1 while processes of 0.2.0 consume.',
   ),
+  ...accessSettings,
   ...orderSettings,
   ...pointsSettings,
   ...couponSettings,
@@ -261,6 +263,7 @@ function contradictions(
         `PAYMENT_URL ${why}, so it needs a payment provider: \`sluice payment-provider\` is one, on http://host:3010`,
       );
   }
+  problems.push(...accessProblems(config, { ...config, isSeparate: missing.length > 0 }));
   if (config.MIGRATE === 'off' && !config.DATABASE_URL)
     problems.push('MIGRATE=off needs DATABASE_URL: an embedded database is migrated when it starts');
   if (busKind === 'rabbitmq' && !config.AMQP_URL)

@@ -4,6 +4,15 @@ import { describeVariables, renamedVariables, type VariableName } from './config
 /** Settings that most users change come first. */
 const sections: Readonly<Record<string, readonly VariableName[]>> = {
   Server: ['HOST', 'PORT', 'MQTT_PORT', 'DATA_DIR', 'LOG_LEVEL', 'LOG_FORMAT'],
+  'Access control': [
+    'AUTH_MODE',
+    'JWKS_URL',
+    'AUTH_SECRET',
+    'AUTH_ISSUER',
+    'AUTH_AUDIENCE',
+    'AUTH_USER_CLAIM',
+    'SERVICE_TOKEN',
+  ],
   'Reverse proxies': ['BASE_PATH', 'TRUSTED_PROXIES', 'KEEP_ALIVE_MS'],
   'External servers': [
     'DATABASE_URL',

@@ -20,6 +20,8 @@ import { Metrics } from '../infra/observability/metrics.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
 import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
+import { type AccessControl, openAccessControl } from './access/access-control.ts';
+import { serveSession } from './access/session.ts';
 import { serveFailedMessages } from './admin/failed-messages.ts';
 import { serveHistory } from './admin/history.ts';
 import { serveOperations } from './admin/operations.ts';
@@ -111,9 +113,10 @@ class Sluice {
   async start(): Promise<void> {
     const startedAt = performance.now();
     try {
+      const access = await openAccessControl(this.#config);
       const running = await (this.#config.DATABASE_URL ? this.#startHere() : this.#startThreads());
       this.#running = running;
-      await this.#serveHttp(running);
+      await this.#serveHttp(running, access);
       this.#announce(running.resources);
       const startMs = Math.round(performance.now() - startedAt);
       const { kind: database } = running.resources.database;
@@ -242,29 +245,43 @@ class Sluice {
   }
 
   /** A process without the role web serves only health, readiness, metrics and the documents that describe it. */
-  async #serveHttp({ runners, resources, resourceStates, otherLoops, otherMetrics }: Running): Promise<void> {
+  async #serveHttp(
+    { runners, resources, resourceStates, otherLoops, otherMetrics }: Running,
+    access: AccessControl,
+  ): Promise<void> {
     const served = this.#roles.includes('web') ? runners : [];
     const overload = new OverloadGuard({
       isSheddable: (request) => served.some(({ service }) => service.isSheddable?.(request) ?? false),
     });
     this.#shutdown.add(async () => overload.stop());
-    const app = createApp(this.#log, (api) => {
-      for (const runner of served) runner.routes(api);
-      this.#serveHistory(api, served, resources);
-      const { database } = resources;
-      if (served.length > 0) {
-        serveFailedMessages(api, served);
-        serveOperatorActions(api, database);
-      }
-      const serving = () => this.#warm && !this.#shutdown.begun;
-      const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };
-      serveOperations(api, { ...shown, metrics: this.#metrics });
-      const { busKind, BUS_PREFIX: prefix } = this.#config;
-      serveDocuments(api, { services: this.#services, web: served.map(({ name }) => name), buses: [busKind], prefix });
-    });
+    const { authentication } = access;
+    const app = createApp(
+      this.#log,
+      (api) => {
+        for (const runner of served) runner.routes(api);
+        this.#serveHistory(api, served, resources, access);
+        const { database } = resources;
+        if (served.length > 0) {
+          serveFailedMessages(api, served);
+          serveOperatorActions(api, database);
+          serveSession(api, access.verifier);
+        }
+        const serving = () => this.#warm && !this.#shutdown.begun;
+        const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };
+        serveOperations(api, { ...shown, metrics: this.#metrics });
+        const { busKind, BUS_PREFIX: prefix } = this.#config;
+        serveDocuments(api, {
+          services: this.#services,
+          web: served.map(({ name }) => name),
+          buses: [busKind],
+          prefix,
+        });
+      },
+      authentication,
+    );
     // A front costs as little as a rejection by the overload guard, so it runs before the guard.
     const listener = served.reduce<RequestListener>(
-      (next, { service }) => service.front?.(next) ?? next,
+      (next, { service }) => service.front?.(next, authentication) ?? next,
       overload.guard(app),
     );
     const { BASE_PATH: basePath = '', TRUSTED_PROXIES } = this.#config;
@@ -283,10 +300,15 @@ class Sluice {
   }
 
   /** The histories of orders, if this process serves the order service. */
-  #serveHistory(api: Api, served: readonly ServiceRunner[], resources: Resources): void {
+  #serveHistory(
+    api: Api,
+    served: readonly ServiceRunner[],
+    resources: Resources,
+    { authorization }: AccessControl,
+  ): void {
     const order = served.find(({ name }) => name === 'order')?.history;
     if (!order) return;
-    const remote = new RemoteHistory(this.#config.SERVICES_URL ?? []);
+    const remote = new RemoteHistory(this.#config.SERVICES_URL ?? [], authorization);
     this.#shutdown.add(() => remote.close());
     const others = served.map(({ history }) => history).filter((history) => history !== order);
     serveHistory(api, new HistoryCollector({ database: resources.database, order, others, remote }));

@@ -5,7 +5,9 @@ import { z } from 'zod';
 export const problems = {
   'malformed-body': { status: 400, about: 'The body cannot be read: it is not JSON, not UTF-8, or incomplete.' },
   'bad-request': { status: 400, about: 'The request cannot be read.' },
+  unauthenticated: { status: 401, about: 'The request needs a token, and has none or one that is not valid.' },
   'payment-declined': { status: 402, about: 'The payment was declined; nothing was charged.' },
+  forbidden: { status: 403, about: 'The token lacks a role, or is that of another user.' },
   'not-found': { status: 404, about: 'There is no such resource.' },
   'method-not-allowed': { status: 405, about: 'The resource has no such method; `Allow` lists those that it has.' },
   'not-payable': { status: 409, about: 'The order has expired, is cancelled, or requires no payment.' },

@@ -1,8 +1,10 @@
 // Health, readiness and metrics of this process.
 import type { Health, LoopState, Readiness, ResourceState } from '../../contracts/operations.ts';
 import { processRoutes } from '../../contracts/routes/operations.ts';
+import { mayUse } from '../../infra/access/caller.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
+import { callerOf } from '../../infra/http/authentication.ts';
 import type { OverloadGuard } from '../../infra/http/overload.ts';
 import { type Metrics, setOrRemove } from '../../infra/observability/metrics.ts';
 import { failingWork } from '../../infra/runtime/failure-streak.ts';
@@ -38,7 +40,7 @@ export function serveOperations(api: Api, options: OperationsOptions): void {
     return reply(isUp ? 200 : 503, body);
   });
 
-  api.handle(processRoutes.readReadiness, async () => {
+  api.handle(processRoutes.readReadiness, async (_input, request) => {
     const [databaseState, others, loopsThere, consumers] = await Promise.all([
       ping(database),
       resources(),
@@ -52,7 +54,10 @@ export function serveOperations(api: Api, options: OperationsOptions): void {
       (state) => state?.status === 'up',
     );
     const status = ready ? (allUp ? 'up' : 'degraded') : 'down';
-    const body: Readiness = { status, resources: states, consumers: Object.fromEntries(consumers), loops };
+    // Everybody may know whether the process is ready; the rest tells of its inside.
+    const body: Readiness = mayUse(callerOf(request), 'service')
+      ? { status, resources: states, consumers: Object.fromEntries(consumers), loops }
+      : { status, resources: {}, consumers: {}, loops: [] };
     return ready ? reply(200, body) : reply(503, body, { 'Retry-After': '1' });
   });
 

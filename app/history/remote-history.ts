@@ -18,7 +18,11 @@ class NotThere extends Error {}
 export class RemoteHistory {
   readonly #processes: readonly { readonly origin: string; readonly base: string; readonly pool: Pool }[];
 
-  constructor(urls: readonly string[]) {
+  readonly #authorization: () => Promise<string | undefined>;
+
+  /** `authorization`: the header of each request. */
+  constructor(urls: readonly string[], authorization: () => Promise<string | undefined> = async () => undefined) {
+    this.#authorization = authorization;
     this.#processes = urls.map((url) => {
       const { origin, base } = parseHttpUrl(url);
       return {
@@ -59,9 +63,13 @@ export class RemoteHistory {
     path: string,
     signal: AbortSignal,
   ): Promise<HistoryPart> {
-    const response = await pool.request({ method: 'GET', path: base + path, signal });
+    const authorization = await this.#authorization();
+    const headers = authorization === undefined ? {} : { authorization };
+    const response = await pool.request({ method: 'GET', path: base + path, headers, signal });
     const text = await response.body.text();
     if (response.statusCode === 404) throw new NotThere();
+    if (response.statusCode === 401 || response.statusCode === 403)
+      throw new Error(`status ${response.statusCode}: it does not accept the token of this process`);
     if (response.statusCode !== 200) throw new Error(`status ${response.statusCode}`);
     const { data, error } = historyPart.safeParse(JSON.parse(text));
     if (error) throw new Error('unexpected response: is this a Sluice server?', { cause: error });

@@ -73,6 +73,7 @@ export const flashSaleRoutes = {
     summary: 'Buy a unit in a flash sale',
     description: 'A buyer holds one live ticket at a time, so repeating it changes nothing.',
     access: 'buyer',
+    userIn: 'body',
     params: saleId,
     body: { schema: purchaseRequest, form: true, example: { userId: 'ada' } },
     responses: {
@@ -91,6 +92,7 @@ export const flashSaleRoutes = {
     path: '/flash-sales/:id/purchases/:ticketId',
     summary: 'Read a ticket',
     access: 'buyer',
+    userIn: 'resource',
     params: { ...saleId, ticketId: idOf('ticket') },
     query: ticketQuery,
     responses: { 200: { about: 'The ticket as it is now; to a browser, its page.', json: ticket, media: page } },
@@ -100,6 +102,7 @@ export const flashSaleRoutes = {
     path: '/flash-sales/:id/rejected',
     summary: 'Show why a purchase was rejected',
     access: 'buyer',
+    userIn: 'query',
     params: saleId,
     query: rejectedQuery,
     responses: { 200: { about: 'A page that tries again by itself if that may help.', media: page } },

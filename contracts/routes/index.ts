@@ -6,6 +6,7 @@ import { flashSaleRoutes } from './flash-sales.ts';
 import { operatorRoutes, processRoutes } from './operations.ts';
 import { orderRoutes } from './orders.ts';
 import type { Route } from './route.ts';
+import { sessionRoutes } from './session.ts';
 import { couponRoutes, notifyRoutes, pointsRoutes } from './users.ts';
 
 /** The routes that only a process with the service serves. */
@@ -22,7 +23,7 @@ export const routesOfService = (service: ServiceName): Readonly<Record<string, R
 /** The routes of a process that serves these services over HTTP, by name. None: it has only the role worker. */
 export const routesOf = (services: readonly ServiceName[] = serviceNames): Readonly<Record<string, Route>> => ({
   ...Object.assign({}, ...services.map(routesOfService)),
-  ...(services.length > 0 && operatorRoutes),
+  ...(services.length > 0 && { ...operatorRoutes, ...sessionRoutes }),
   ...processRoutes,
   ...documentRoutes,
 });
@@ -33,5 +34,6 @@ type Intersection<U> = (U extends unknown ? (each: U) => void : never) extends (
 /** The type of all routes by name. */
 export type Routes = Intersection<(typeof ofService)[ServiceName]> &
   typeof operatorRoutes &
+  typeof sessionRoutes &
   typeof processRoutes &
   typeof documentRoutes;

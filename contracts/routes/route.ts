@@ -33,6 +33,7 @@ export const responseHeaders = {
   'Idempotency-Replayed': '`true`: an earlier request with this key had the effect.',
   'Retry-After': 'When to try again, in seconds.',
   Allow: 'The methods that the resource has.',
+  'Set-Cookie': 'The session.',
 } as const;
 type ResponseHeader = keyof typeof responseHeaders;
 
@@ -54,6 +55,12 @@ export interface Route {
   readonly summary: string;
   readonly description?: string;
   readonly access: Access;
+  /**
+   * Of a route for buyers: where a request names its user, as `userId`. With a token, another user is 403 in a body and
+   * 404 elsewhere; none means the user of the token. `resource`: the order or ticket has a user; that of another one is
+   * 404. Unset: the same for all buyers.
+   */
+  readonly userIn?: 'body' | 'query' | 'params' | 'resource';
   readonly params?: Readonly<Record<string, PathParameter>>;
   /** Unset: parameters after `?` mean nothing and are not read. */
   readonly query?: z.ZodType;
@@ -68,10 +75,11 @@ export interface Route {
 }
 
 /** Names the error responses of a route: those that it declares, and those that follow from its declaration. */
-export const problemsOf = ({ method, params, problems = [] }: Route): readonly ProblemName[] => [
+export const problemsOf = ({ method, access, params, problems = [] }: Route): readonly ProblemName[] => [
   ...(method === 'get' || method === 'delete'
     ? []
     : (['malformed-body', 'bad-request', 'body-too-large', 'unsupported-media-type'] as const)),
+  ...(access === 'public' ? [] : (['unauthenticated', 'forbidden'] as const)),
   ...(params ? (['not-found'] as const) : []),
   'invalid-request', // every route: for a header Idempotency-Key that means nothing there, at the least
   ...problems,

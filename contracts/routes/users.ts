@@ -6,6 +6,7 @@ import type { Route } from './route.ts';
 const list = {
   method: 'get',
   access: 'buyer',
+  userIn: 'params',
   params: { userId: { schema: userId, what: 'user' } },
   query: pageQuery,
 } as const;

@@ -2,6 +2,8 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
+import { type Access, type Caller, mayActFor } from '../access/caller.ts';
+import { type Authentication, admit, callerOf, forbiddenUser, noAuthentication } from './authentication.ts';
 import { bodyReader } from './body.ts';
 import { notFound, Problem, sendJson } from './problem.ts';
 
@@ -15,6 +17,9 @@ interface PathParameter {
 export interface ServedRoute {
   readonly method: 'get' | 'post' | 'put' | 'delete';
   readonly path: string;
+  readonly access: Access;
+  /** Where a request names its user, as `userId`. `resource`: the handler knows whose it is (requireOwner). */
+  readonly userIn?: 'body' | 'query' | 'params' | 'resource';
   readonly params?: Readonly<Record<string, PathParameter>>;
   readonly query?: z.ZodType;
   readonly body?: { readonly schema: z.ZodType; readonly form?: true; readonly optional?: true };
@@ -58,14 +63,20 @@ export class Api {
     string,
     { readonly method: ServedRoute['method']; readonly handlers: RequestHandler[] }[]
   >();
+  readonly #authentication: Authentication;
+
+  constructor(authentication: Authentication = noAuthentication) {
+    this.#authentication = authentication;
+  }
 
   handle<const R extends ServedRoute>(route: R, handler: Handler<NoInfer<R>>): void {
-    const { method, path } = route;
+    const { method, path, access } = route;
     const respond: RequestHandler = async (request, response) => {
       const answer = await handler(parseRequest(route, request), request, response);
       if (answer) sendReply(response, answer);
     };
-    const handlers = [...(route.idempotencyKey ? [] : [rejectIdempotencyKey]), ...readersOf(route), respond];
+    const admitted = admit(this.#authentication, access);
+    const handlers = [admitted, ...(route.idempotencyKey ? [] : [rejectIdempotencyKey]), ...readersOf(route), respond];
     this.#handlers.set(path, [...(this.#handlers.get(path) ?? []), { method, handlers }]);
   }
 
@@ -113,15 +124,33 @@ const rejectIdempotencyKey: RequestHandler = (request, _response, next) => {
 };
 
 function parseRequest<R extends ServedRoute>(route: R, request: Request): Input<R> {
-  const { params = {}, query, body, idempotencyKey } = route;
-  return {
+  const { params = {}, query, body, idempotencyKey, userIn } = route;
+  const caller = callerOf(request);
+  const given = (part: 'body' | 'query', fields: unknown) => (userIn === part ? withUser(fields, caller) : fields);
+  const input = {
     params: Object.fromEntries(
       Object.entries(params).map(([name, parameter]) => [name, parseParameter(parameter, request.params[name])]),
     ),
-    query: query && parse(query, request.query),
-    body: body && parse(body.schema, body.optional ? (request.body ?? {}) : request.body),
+    query: query && parse(query, given('query', request.query)),
+    body: body && parse(body.schema, given('body', body.optional ? (request.body ?? {}) : request.body)),
     idempotencyKey: idempotencyKey && parse(idempotencyKey, request.get(IDEMPOTENCY_KEY), IDEMPOTENCY_KEY),
   } as Input<R>;
+  if (userIn !== undefined && userIn !== 'resource') requireUser(caller, userIn, input[userIn]);
+  return input;
+}
+
+/** A request that names no user is about the user of its token. */
+export function withUser(fields: unknown, { user }: Caller): unknown {
+  if (user === undefined || typeof fields !== 'object' || fields === null || Array.isArray(fields)) return fields;
+  if ('userId' in fields) return fields;
+  return { ...fields, userId: user };
+}
+
+/** Throws unless the caller may act for the user that a request names. */
+function requireUser(caller: Caller, where: 'body' | 'query' | 'params', fields: unknown): void {
+  if (mayActFor(caller, (fields as { readonly userId: string }).userId)) return;
+  // What is read of another user looks as if it did not exist.
+  throw where === 'body' ? forbiddenUser() : notFound('user');
 }
 
 /** Returns the parsed value, or throws a ZodError (422) whose paths begin with `name` if given. */

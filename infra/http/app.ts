@@ -1,18 +1,17 @@
 // The HTTP application without its server.
-import type { IncomingMessage } from 'node:http';
-import accepts from 'accepts';
 import express, { type Express } from 'express';
 import type { Logger } from 'pino';
 import { Api } from './api.ts';
+import type { Authentication } from './authentication.ts';
 import { notFound, problemHandler } from './problem.ts';
 
-/** An application with the routes that `declare` adds. */
-export function createApp(log: Logger, declare: (api: Api) => void): Express {
+/** An application with the routes that `declare` adds. Without `authentication`, everybody may do everything. */
+export function createApp(log: Logger, declare: (api: Api) => void, authentication?: Authentication): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
-  const api = new Api();
+  const api = new Api(authentication);
   declare(api);
   app.use(api.router());
   app.use(() => {
@@ -20,10 +19,4 @@ export function createApp(log: Logger, declare: (api: Api) => void): Express {
   });
   app.use(problemHandler(log));
   return app;
-}
-
-/** Whether the Accept header prefers text/html to application/json. Checks first for the common case without HTML. */
-export function prefersHtml(request: IncomingMessage): boolean {
-  if (!request.headers.accept?.includes('text/html')) return false;
-  return accepts(request).type('application/json', 'text/html') === 'text/html';
 }

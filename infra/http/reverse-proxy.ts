@@ -2,6 +2,7 @@
 // redirects and forms must begin with that path: it is BASE_PATH, or what a trusted proxy says in X-Forwarded-Prefix.
 import type { IncomingMessage, RequestListener } from 'node:http';
 import { BlockList, isIP } from 'node:net';
+import { TLSSocket } from 'node:tls';
 
 /** Strict, because the path becomes part of pages and headers: segments of unreserved characters. */
 const BASE_PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._~-]{1,64}){1,8}$/;
@@ -12,6 +13,13 @@ const basePaths = new WeakMap<IncomingMessage, string>();
 
 /** The path under which the client of a request reaches `path`, an absolute path of this server. */
 export const pathFor = (request: IncomingMessage, path: string): string => `${basePaths.get(request) ?? ''}${path}`;
+
+/** The requests that came to a trusted proxy by TLS. */
+const secure = new WeakSet<IncomingMessage>();
+
+/** Whether the client's connection is encrypted, to this server or to a trusted proxy in front. */
+export const isSecure = (request: IncomingMessage): boolean =>
+  request.socket instanceof TLSSocket || secure.has(request);
 
 /**
  * Addresses (10.1.2.3, ::1) and networks (10.0.0.0/8), separated by commas. Throws a RangeError that names the first
@@ -70,6 +78,7 @@ export class ReverseProxy {
       }
       const host = headers['x-forwarded-host'];
       if (typeof host === 'string' && HOST.test(host)) headers.host = host;
+      if (headers['x-forwarded-proto'] === 'https') secure.add(request);
     }
     if (basePath !== '') basePaths.set(request, basePath);
   }

@@ -3,6 +3,7 @@ import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import type { Database, Queryable } from '../database/port.ts';
 import type { Api } from '../http/api.ts';
+import type { Authentication } from '../http/authentication.ts';
 import type { AnyHandlers, CloudEvent, Handlers, OnDead } from '../messaging/handler.ts';
 import type { ReadHistory } from '../messaging/history.ts';
 import type { Outbox, Statement } from '../messaging/outbox.ts';
@@ -67,7 +68,7 @@ export interface Service<E extends CloudEvent> {
   /**
    * Handles requests that come in floods in front of the router, at a fraction of its cost, and passes on the others.
    */
-  readonly front?: (next: RequestListener) => RequestListener;
+  readonly front?: (next: RequestListener, authentication: Authentication) => RequestListener;
   /** Runs the code that handles floods before the first one comes, so that it is compiled. Takes up to a second. */
   readonly warmUp?: () => Promise<void>;
   /** Reads values for GET /metrics from its tables, in one statement. Their number is bounded. */

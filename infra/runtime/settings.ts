@@ -54,6 +54,8 @@ interface Variable {
   readonly schema: z.ZodType;
   /** Value of an unset variable; undefined: none. */
   readonly fallback?: string;
+  /** No message shows its value. */
+  readonly secret?: true;
   readonly about: string;
 }
 export const variable = <S extends z.ZodType>(schema: S, fallback: string, about: string) => ({
@@ -62,6 +64,10 @@ export const variable = <S extends z.ZodType>(schema: S, fallback: string, about
   about,
 });
 export const optional = <S extends z.ZodType>(schema: S, about: string) => ({ schema: schema.optional(), about });
+export const optionalSecret = <S extends z.ZodType>(schema: S, about: string) => ({
+  ...optional(schema, about),
+  secret: true as const,
+});
 
 /** Variables by their names. */
 export type Variables = Readonly<Record<string, Variable>>;
@@ -97,11 +103,14 @@ export function parseSettings<V extends Variables>(
 ): SettingsOf<V> {
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
-  for (const [name, { schema, fallback }] of Object.entries(variables)) {
+  for (const [name, { schema, fallback, secret }] of Object.entries(variables)) {
     const given = env[name] === '' || isInjected(name, env[name]) ? undefined : env[name];
     const parsed = schema.safeParse(given ?? fallback);
     if (parsed.success) values[name] = parsed.data;
-    else problems.push(`${name}=${redactUrl(given ?? '')} is not allowed: ${reasonFor(parsed.error, schema)}`);
+    else {
+      const shown = secret ? name : `${name}=${redactUrl(given ?? '')}`;
+      problems.push(`${shown} is not allowed: ${reasonFor(parsed.error, schema)}`);
+    }
   }
   for (const [former, current] of Object.entries(renamed))
     if (env[former]) problems.push(`${former} is now called ${current}: rename it`);
@@ -120,4 +129,8 @@ function allowed(schema: z.ZodType): string {
 }
 
 export const describe = (variables: Variables) =>
-  Object.entries(variables).map(([name, { schema, ...rest }]) => ({ name, allowed: allowed(schema), ...rest }));
+  Object.entries(variables).map(([name, { schema, secret: _, ...rest }]) => ({
+    name,
+    allowed: allowed(schema),
+    ...rest,
+  }));

@@ -5,8 +5,10 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { flashSaleRoutes } from '../../contracts/routes/flash-sales.ts';
-import { sendReply } from '../../infra/http/api.ts';
-import { prefersHtml } from '../../infra/http/app.ts';
+import { type Caller, mayActFor, mayUse } from '../../infra/access/caller.ts';
+import { sendReply, withUser } from '../../infra/http/api.ts';
+import { type Authentication, admitKnown, requireOwner } from '../../infra/http/authentication.ts';
+import { prefersHtml } from '../../infra/http/prefers-html.ts';
 import { notFound, sendError } from '../../infra/http/problem.ts';
 import { setRoute } from '../../infra/http/route-of.ts';
 import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
@@ -36,7 +38,7 @@ const PATH = new RegExp(`^${patternOf(buy.path)}(?:${patternOf(readTicket.path.s
 /** Returns the listener that passes on requests to `next`. */
 export const front =
   (options: Options) =>
-  (next: RequestListener): RequestListener =>
+  (next: RequestListener, authentication: Authentication): RequestListener =>
   (request, response) => {
     const [, saleId, ticketId] = PATH.exec(request.url ?? '') ?? [];
     const pass = () => next(request, response);
@@ -45,11 +47,14 @@ export const front =
     if (saleId === undefined || request.headers['idempotency-key'] !== undefined) pass();
     else if (request.method === 'POST' && ticketId === undefined) {
       const reject = (body: Buffer) => {
-        const userId = userIdIn(request, body);
+        const verified = authentication.known(request);
+        const userId = userIdIn(request, body, verified ?? authentication.claimed(request));
         if (userId === undefined) return false;
         const rejected = options.admission.reject({ saleId, userId, request });
         if (!rejected) {
-          options.passedSnapshot.add(request);
+          // An attempt that a token has used which may be forged would be one fewer for the others.
+          if (verified) options.passedSnapshot.add(request);
+          else options.admission.returnAttempt({ saleId, request });
           return false;
         }
         sendRejection(response, { saleId, userId, byBrowser: prefersHtml(request) }, rejected);
@@ -59,22 +64,30 @@ export const front =
       pass();
       // The route never responds within this call, so the purchase was shed.
       if (response.writableEnded) options.admission.returnAttempt({ saleId, request });
-    } else if (request.method === 'GET' && ticketId !== undefined && !prefersHtml(request)) {
+    } else if (
+      request.method === 'GET' &&
+      ticketId !== undefined &&
+      !prefersHtml(request) &&
+      admitKnown(authentication, readTicket.access, request)
+    ) {
       options
         .readTicket(saleId, ticketId)
-        .then((ticket) => {
-          if (!ticket) throw notFound('ticket');
-          sendReply(response, ticketReply(ticket));
+        .then(async (found) => {
+          await requireOwner(request, 'ticket', async () => found?.userId);
+          if (!found) throw notFound('ticket');
+          sendReply(response, ticketReply(found.ticket));
         })
         .catch((error) => sendError(options.log, error, request, response));
     } else pass();
   };
 
-/** The user of a valid purchase; undefined for any body that is not certainly one. */
-function userIdIn(request: IncomingMessage, body: Buffer): string | undefined {
+/** The user of a valid purchase by this caller; undefined for any body that is not certainly one. */
+function userIdIn(request: IncomingMessage, body: Buffer, caller: Caller): string | undefined {
+  if (!mayUse(caller, buy.access)) return undefined;
   const isForm = request.headers['content-type'] === 'application/x-www-form-urlencoded';
-  const parsed = buy.body.schema.safeParse(isForm ? formOf(body) : jsonOf(request, body));
-  return parsed.success ? parsed.data.userId : undefined;
+  const fields = isForm ? formOf(body) : jsonOf(request, body);
+  const parsed = buy.body.schema.safeParse(withUser(fields, caller));
+  return parsed.success && mayActFor(caller, parsed.data.userId) ? parsed.data.userId : undefined;
 }
 
 /** A form with this one field, as the page of a sale sends it. */

@@ -5,15 +5,21 @@ import type { Database } from '../../infra/database/port.ts';
 import { groupBy } from '../../infra/runtime/collections.ts';
 import { findTickets } from './store/sales.ts';
 
+/** A ticket and its buyer. */
+export interface FoundTicket {
+  readonly userId: string;
+  readonly ticket: Ticket;
+}
+
 export type ReadTicket = ReturnType<typeof createReadTicket>;
 
 /**
  * The function resolves with undefined if the ticket does not exist; rejects with DatabaseUnavailable or Overloaded.
  */
 export function createReadTicket(database: Database) {
-  const reads = new GroupCommit<{ readonly saleId: string; readonly ticketId: string }, Ticket | undefined>({
+  const reads = new GroupCommit<{ readonly saleId: string; readonly ticketId: string }, FoundTicket | undefined>({
     run: async (batch) => {
-      const found = new Map<string, Map<string, Ticket>>();
+      const found = new Map<string, Map<string, FoundTicket>>();
       for (const [saleId, wanted] of groupBy(batch, ({ saleId }) => saleId)) {
         const ids = wanted.map(({ ticketId }) => ticketId);
         found.set(saleId, await findTickets(database, saleId, ids));

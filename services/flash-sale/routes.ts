@@ -4,10 +4,12 @@ import { z } from 'zod';
 import type { FlashSale } from '../../contracts/flash-sales.ts';
 import { pageOf } from '../../contracts/pages.ts';
 import { flashSaleRoutes as routes } from '../../contracts/routes/flash-sales.ts';
+import { isOperator } from '../../infra/access/caller.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { actorOf } from '../../infra/http/actor.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
-import { prefersHtml } from '../../infra/http/app.ts';
+import { callerOf, requireOwner } from '../../infra/http/authentication.ts';
+import { prefersHtml } from '../../infra/http/prefers-html.ts';
 import { notFound } from '../../infra/http/problem.ts';
 import { pathFor } from '../../infra/http/reverse-proxy.ts';
 import { createSale } from './create-sale.ts';
@@ -42,12 +44,14 @@ export function saleRoutes(api: Api, options: Options): void {
   api.handle(routes.readFlashSale, async ({ params: { id } }, request, response) => {
     const sale = await saleOf(database, id);
     if (!prefersHtml(request)) return reply(200, sale, { Vary: 'Accept' });
-    return sendPage(response, salePage(sale, linksOf(request)));
+    return sendPage(response, salePage(sale, linksOf(request), buyerOf(request)));
   });
   purchaseRoute(api, options);
   api.handle(routes.readTicket, async ({ params: { id, ticketId }, query: { payment } }, request, response) => {
-    const ticket = await readTicket(id, ticketId);
-    if (!ticket) throw notFound('ticket');
+    const found = await readTicket(id, ticketId);
+    await requireOwner(request, 'ticket', async () => found?.userId);
+    if (!found) throw notFound('ticket');
+    const { ticket } = found;
     if (!prefersHtml(request)) return ticketReply(ticket);
     const sale = await saleOf(database, id);
     return sendPage(response, ticketPage(sale, { ...ticket, id: ticketId, payment }, linksOf(request)));
@@ -70,9 +74,15 @@ export function purchaseRoute(
     if (!('ticketId' in decided)) return sendRejection(response, purchase, decided);
     const { ticketId } = decided;
     const isNew = decided.outcome === 'admitted';
-    const position = isNew ? decided.position : ((await readTicket(saleId, ticketId))?.position ?? 0);
+    const position = isNew ? decided.position : ((await readTicket(saleId, ticketId))?.ticket.position ?? 0);
     return purchaseReply(response, purchase, { ticketId, position, isNew });
   });
+}
+
+/** The user for whom a page is made, who can buy for nobody else. */
+function buyerOf(request: Request): string | undefined {
+  const caller = callerOf(request);
+  return isOperator(caller) ? undefined : caller.user;
 }
 
 const linksOf = (request: Request) => (path: string) => pathFor(request, path);

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { createApp } from '../../infra/http/app.ts';
+import { noAuthentication } from '../../infra/http/authentication.ts';
 import { sendRequests } from '../../infra/http/warm-up.ts';
 import { retryAfterSeconds } from './flash-sale.ts';
 import { front } from './front.ts';
@@ -42,7 +43,7 @@ export async function warmUpPurchases(log: Logger): Promise<Record<number, numbe
   };
   const options = { admission, passedSnapshot: new WeakSet(), readTicket: async () => undefined, log };
   const app = createApp(log, (api) => purchaseRoute(api, options));
-  return sendRequests(front(options)(app), (number) => ({
+  return sendRequests(front(options)(app, noAuthentication), (number) => ({
     method: 'POST',
     path: `/flash-sales/${saleId}/purchases`,
     headers: { 'Content-Type': 'application/json' },

@@ -4,7 +4,9 @@
 import type { RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { orderRoutes } from '../../contracts/routes/orders.ts';
-import { sendReply } from '../../infra/http/api.ts';
+import { mayActFor } from '../../infra/access/caller.ts';
+import { sendReply, withUser } from '../../infra/http/api.ts';
+import { type Authentication, admitKnown, callerOf } from '../../infra/http/authentication.ts';
 import { sendError } from '../../infra/http/problem.ts';
 import { setRoute } from '../../infra/http/route-of.ts';
 import { handleSmallBody, jsonOf } from '../../infra/http/small-body.ts';
@@ -25,12 +27,14 @@ interface Options {
 /** Returns the listener that passes on requests to `next`. */
 export const front =
   ({ placeOrder, log }: Options) =>
-  (next: RequestListener): RequestListener =>
+  (next: RequestListener, authentication: Authentication): RequestListener =>
   (request, response) => {
     const place = (body: Buffer) => {
-      const order = route.body.schema.safeParse(jsonOf(request, body));
+      if (!admitKnown(authentication, route.access, request)) return false;
+      const caller = callerOf(request);
+      const order = route.body.schema.safeParse(withUser(jsonOf(request, body), caller));
       const key = route.idempotencyKey.safeParse(request.headers['idempotency-key']);
-      if (!order.success || !key.success) return false;
+      if (!order.success || !key.success || !mayActFor(caller, order.data.userId)) return false;
       placeOrder(order.data, key.data)
         .then((result) => sendReply(response, placedReply(request, result)))
         .catch((error) => sendError(log, error, request, response));

@@ -3,14 +3,15 @@ import { pageOf } from '../../contracts/pages.ts';
 import { orderRoutes } from '../../contracts/routes/orders.ts';
 import type { Database } from '../../infra/database/port.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
-import { prefersHtml } from '../../infra/http/app.ts';
+import { requireOwner } from '../../infra/http/authentication.ts';
+import { prefersHtml } from '../../infra/http/prefers-html.ts';
 import { concurrentUpdate, notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { seeOther } from '../../infra/http/see-other.ts';
 import type { CancelOrder, CancelResult } from './cancel-order.ts';
 import type { PayOrder, PayResult } from './pay-order.ts';
 import type { PlaceOrder } from './place-order.ts';
 import { placedReply } from './replies.ts';
-import { findOrder, listOrders } from './store/orders.ts';
+import { findOrder, findOwner, listOrders } from './store/orders.ts';
 
 export function placeAndReadRoutes(api: Api, database: Database, placeOrder: PlaceOrder): void {
   api.handle(orderRoutes.placeOrder, async ({ body, idempotencyKey }, request) =>
@@ -19,15 +20,21 @@ export function placeAndReadRoutes(api: Api, database: Database, placeOrder: Pla
   api.handle(orderRoutes.listOrders, async ({ query: { userId, after, limit } }) =>
     reply(200, pageOf(await listOrders(database, userId, after, limit + 1), limit)),
   );
-  api.handle(orderRoutes.readOrder, async ({ params }) => reply(200, await orderOf(database, params.id)));
+  api.handle(orderRoutes.readOrder, async ({ params }, request) => {
+    const order = await orderOf(database, params.id);
+    await requireOwner(request, 'order', async () => order.userId);
+    return reply(200, order);
+  });
 }
 
 export function cancelAndPayRoutes(api: Api, database: Database, cancelOrder: CancelOrder, payOrder: PayOrder): void {
-  api.handle(orderRoutes.cancelOrder, async ({ params: { id }, body: { reason } }) => {
+  api.handle(orderRoutes.cancelOrder, async ({ params: { id }, body: { reason } }, request) => {
+    await requireOwner(request, 'order', () => findOwner(database, id));
     throwUnlessCancelled(await cancelOrder(id, reason));
     return reply(200, await orderOf(database, id));
   });
   api.handle(orderRoutes.payOrder, async ({ params: { id }, body: { returnTo } }, request, response) => {
+    await requireOwner(request, 'order', () => findOwner(database, id));
     const outcome = await payOrder(id);
     // orderOf throws the 404 of an unknown order.
     if (returnTo !== undefined && outcome !== 'not-found' && prefersHtml(request)) {

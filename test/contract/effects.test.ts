@@ -520,7 +520,7 @@ describe('flash-sale', () => {
       flashSaleService({ ...context, queues }),
     );
     const statusOf = async (ticketId: string) =>
-      (await findTickets(database, saleId, [ticketId])).get(ticketId)?.status;
+      (await findTickets(database, saleId, [ticketId])).get(ticketId)?.ticket.status;
     const saidOf = async (ticketId: string) =>
       (await said(ticketId)).map(({ type, data }) => `${type} ${JSON.parse(data).outcome ?? ''}`.trim());
     const acceptance = newAcceptance();
@@ -552,6 +552,6 @@ describe('flash-sale', () => {
     await acceptance.accept(first);
     expect((await findSale(database, saleId))?.queue.length).toBe(3);
     const found = await findTickets(database, saleId, rest);
-    expect(rest.map((id) => found.get(id)?.position)).toEqual([1, 2, 3]);
+    expect(rest.map((id) => found.get(id)?.ticket.position)).toEqual([1, 2, 3]);
   });
 });

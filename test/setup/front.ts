@@ -3,6 +3,7 @@ import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { createApp } from '../../infra/http/app.ts';
+import { type Authentication, noAuthentication } from '../../infra/http/authentication.ts';
 import { addressList, ReverseProxy } from '../../infra/http/reverse-proxy.ts';
 import { listen } from '../../infra/http/server.ts';
 import type { AnyService } from '../../infra/runtime/service.ts';
@@ -27,14 +28,17 @@ const serve = async (listener: RequestListener) => {
 };
 
 /** `front`: the listener before the routes; `routes`: the routes alone. */
-export async function serveBoth({ routes, front }: Pick<AnyService, 'routes' | 'front'>) {
+export async function serveBoth(
+  { routes, front }: Pick<AnyService, 'routes' | 'front'>,
+  authentication: Authentication = noAuthentication,
+) {
   let passed = 0;
-  const app = createApp(log, routes);
+  const app = createApp(log, routes, authentication);
   const counting: RequestListener = (request, response) => {
     passed++;
     app(request, response);
   };
-  const servers = { front: await serve(front?.(counting) ?? counting), routes: await serve(app) };
+  const servers = { front: await serve(front?.(counting, authentication) ?? counting), routes: await serve(app) };
   return {
     ...servers,
     /** Requests that reached Express through the listener. */

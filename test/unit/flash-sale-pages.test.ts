@@ -17,8 +17,9 @@ import {
 } from '../../contracts/flash-sales.ts';
 import type { PaymentOutcome } from '../../contracts/orders.ts';
 import { reply } from '../../infra/http/api.ts';
-import { createApp, prefersHtml } from '../../infra/http/app.ts';
+import { createApp } from '../../infra/http/app.ts';
 import { html } from '../../infra/http/html.ts';
+import { prefersHtml } from '../../infra/http/prefers-html.ts';
 import { type HttpServer, listen } from '../../infra/http/server.ts';
 import { about } from '../../services/flash-sale/pages/messages.ts';
 import type { Page } from '../../services/flash-sale/pages/page.ts';
@@ -674,9 +675,17 @@ describe('the requests of browsers', () => {
   beforeAll(async () => {
     const app = createApp(pino({ level: 'silent' }), (api) => {
       const responses = { 200: { json: z.unknown() } };
-      const post = { method: 'post', path: '/', body: { schema: z.unknown(), form: true }, responses } as const;
+      const post = {
+        method: 'post',
+        path: '/',
+        access: 'public',
+        body: { schema: z.unknown(), form: true },
+        responses,
+      } as const;
       api.handle(post, async ({ body }) => reply(200, { body }));
-      api.handle({ method: 'get', path: '/', responses }, async (_, request) => reply(200, prefersHtml(request)));
+      api.handle({ method: 'get', path: '/', access: 'public', responses }, async (_, request) =>
+        reply(200, prefersHtml(request)),
+      );
     });
     server = await listen(app, '127.0.0.1', 0);
   });

@@ -12,7 +12,7 @@ import { call } from '../setup/api.ts';
 
 vi.mock('../../infra/http/unknown-field.ts', { spy: true });
 
-const route = { method: 'get', path: '/', responses: { 200: { json: z.unknown() } } } as const;
+const route = { method: 'get', access: 'public', path: '/', responses: { 200: { json: z.unknown() } } } as const;
 
 let server: HttpServer | undefined;
 afterEach(() => server?.close());

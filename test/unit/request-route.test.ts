@@ -13,7 +13,8 @@ import { deferred } from '../../infra/runtime/promises.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { eventually } from '../setup/wait.ts';
 
-const get = (path: string) => ({ method: 'get', path, responses: { 200: { json: z.unknown() } } }) as const;
+const get = (path: string) =>
+  ({ method: 'get', access: 'public', path, responses: { 200: { json: z.unknown() } } }) as const;
 const PURCHASES = { path: '/sales/:id/purchases' };
 
 /** Serves an app and a listener in front of it; `reported` are the requests: method, route, status, seconds. `arrived`: at /never. */

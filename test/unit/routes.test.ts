@@ -3,6 +3,7 @@ import type { Router } from 'express';
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { serveSession } from '../../app/access/session.ts';
 import { serveAudit } from '../../app/admin/audit.ts';
 import { serveFailedMessages } from '../../app/admin/failed-messages.ts';
 import { serveHistory, serveHistoryPart } from '../../app/admin/history.ts';
@@ -63,6 +64,7 @@ function servedRoutes(): string[] {
     serveHistory(api, {} as HistoryCollector);
     serveFailedMessages(api, []);
     serveOperatorActions(api, unused.database);
+    serveSession(api, undefined);
     serveDocuments(api, { services: serviceNames, web: serviceNames, buses: ['local'], prefix: 'sluice' });
     serveOperations(api, {
       runners: [],
@@ -94,6 +96,15 @@ test('every route of the router is declared, and every declared route is served'
 describe.for(declared.map((route) => [nameOf(route), route] as const))('%s', ([, route]) => {
   test('declares each parameter of its path', () => {
     expect(Object.keys(route.params ?? {})).toEqual(parameterNames(route.path));
+  });
+
+  test('says whose data it is about', () => {
+    const same = ['get /flash-sales', 'get /flash-sales/:id', 'get /session'];
+    expect(route.userIn !== undefined).toBe(route.access === 'buyer' && !same.includes(nameOf(route)));
+    const { params, query, body } = route;
+    const fields = { params, query: (query as z.ZodObject)?.shape, body: (body?.schema as z.ZodObject)?.shape };
+    for (const [part, names] of Object.entries(fields))
+      expect('userId' in (names ?? {}), part).toBe(route.userIn === part);
   });
 
   test('says what each of its responses means', () => {

@@ -16,11 +16,15 @@ const statuses: Readonly<Record<FlashSaleStatus, string>> = {
 /** The path under which the browser reaches a path of this server: see pathFor. */
 type Link = (path: string) => string;
 
+const userIdInput = html`<label for="user-id">Your user id</label>
+<input id="user-id" name="userId" required maxlength="64" pattern="[A-Za-z0-9_.:@\\-]+" autocomplete="username" autocapitalize="none" spellcheck="false" aria-describedby="user-id-hint">
+<p id="user-id-hint" class="quiet">Up to 64 letters, digits and _ . : @ -</p>`;
+
 /**
  * The product, the units left, and a form to buy one. The page does not refresh itself, because a buyer may be typing
- * into its form.
+ * into its form. `buyer`: who buys; undefined: the form asks.
  */
-export function salePage(sale: FlashSale, link: Link): Page {
+export function salePage(sale: FlashSale, link: Link, buyer?: string): Page {
   const { stock, queue, status } = sale;
   const path = link(`/flash-sales/${sale.id}`);
   return page({
@@ -38,9 +42,7 @@ ${sale.closesAt !== null && html`<div><dt>Closes</dt><dd>${time(sale.closesAt)}<
 ${
   status !== 'closed' &&
   html`<form method="post" action="${path}/purchases">
-<label for="user-id">Your user id</label>
-<input id="user-id" name="userId" required maxlength="64" pattern="[A-Za-z0-9_.:@\\-]+" autocomplete="username" autocapitalize="none" spellcheck="false" aria-describedby="user-id-hint">
-<p id="user-id-hint" class="quiet">Up to 64 letters, digits and _ . : @ -</p>
+${buyer === undefined ? userIdInput : html`<p>You buy as <bdi>${buyer}</bdi>.</p>`}
 <button>Buy one</button>
 </form>`
 }

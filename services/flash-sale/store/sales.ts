@@ -168,18 +168,18 @@ export const addRejections = (database: Database, saleId: string, rejected: Read
 
 /** Tickets of one sale as clients see them, by id. One pass over the queue finds all their positions. */
 export async function findTickets(database: Database, saleId: string, ids: readonly string[]) {
-  const rows = await database.query<{ id: string; ticket: Ticket }>(
+  const rows = await database.query<{ id: string; userId: string; ticket: Ticket }>(
     `WITH wanted AS (
-       SELECT id, number, status, order_id FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND id = ANY($2::uuid[])
+       SELECT id, user_id, number, status, order_id FROM ${SCHEMA}.tickets WHERE sale_id = $1 AND id = ANY($2::uuid[])
      ), queue AS (
        SELECT number, row_number() OVER (ORDER BY number) AS position FROM ${SCHEMA}.tickets
        WHERE sale_id = $1 AND status = 'queued'
          AND number <= (SELECT max(number) FROM wanted WHERE status = 'queued')
      )
-     SELECT wanted.id, json_strip_nulls(json_build_object('status', wanted.status, 'position', queue.position,
+     SELECT wanted.id, wanted.user_id AS "userId", json_strip_nulls(json_build_object('status', wanted.status, 'position', queue.position,
        'orderId', wanted.order_id)) AS ticket
      FROM wanted LEFT JOIN queue USING (number)`,
     [saleId, ids],
   );
-  return new Map(rows.map(({ id, ticket }) => [id, ticket]));
+  return new Map(rows.map(({ id, userId, ticket }) => [id, { userId, ticket }]));
 }

@@ -77,6 +77,15 @@ export async function findOrder(database: Database, id: string): Promise<Order |
   return row && orderOf(row);
 }
 
+/** The user of an order; undefined if there is no such order. */
+export async function findOwner(database: Database, id: string): Promise<string | undefined> {
+  const [row] = await database.query<{ userId: string }>(
+    `SELECT user_id AS "userId" FROM ${SCHEMA}.orders WHERE id = $1`,
+    [id],
+  );
+  return row?.userId;
+}
+
 export async function findOrderByKey(database: Database, userId: string, key: string) {
   const text = `${SELECT_ORDER} WHERE o.user_id = $1 AND o.idempotency_key = $2`;
   const [row] = await database.query<OrderRow>(text, [userId, key]);

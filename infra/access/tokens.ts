@@ -1,0 +1,165 @@
+// Verifies and signs tokens: JWTs (RFC 7519) whose claims name a user and roles.
+import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
+import { LRUCache } from 'lru-cache';
+import { reasonOf } from '../runtime/reason.ts';
+import { type Caller, type CallerRole, callerRoles } from './caller.ts';
+import { type Keys, SECRET_ALGORITHM } from './keys.ts';
+
+/** A longer token is rejected before it is decoded. Headers of a request have 16 KiB in all. */
+export const MAX_TOKEN_LENGTH = 8_192;
+
+/** Difference that the clocks of the issuer and of this server may have. */
+const LEEWAY_SECONDS = 30;
+
+/** Memory of the verified tokens: about 25,000 of the usual length. */
+const CACHE_BYTES = 16 * 1024 * 1024;
+/** Of a verified token, besides its text. */
+const CACHE_ENTRY_BYTES = 256;
+
+/** The caller presents a token that is not valid. The message says why, and goes to the caller. */
+export class TokenRejected extends Error {
+  override readonly name = 'TokenRejected';
+}
+
+/** The keys cannot be read, so nothing is known about the token. */
+export class KeysUnavailable extends Error {
+  override readonly name = 'KeysUnavailable';
+}
+
+/** What a token must say, and where it says it. */
+export interface TokenRules {
+  /** Required values of the claims `iss` and `aud`; undefined: any. */
+  readonly issuer: string | undefined;
+  readonly audience: string | undefined;
+  /** The claim that names the user. */
+  readonly userClaim: string;
+  /** Why a value of that claim names no user, such as `must be a string`; undefined: it does. */
+  readonly userFault: (value: unknown) => string | undefined;
+}
+
+/** Verifies tokens. A verified one costs a lookup until it expires, because a verification costs up to 0.4 ms. */
+export class TokenVerifier {
+  readonly #keys: Keys;
+  readonly #rules: TokenRules;
+  readonly #options: JWTVerifyOptions;
+  readonly #verified = new LRUCache<string, Caller & { readonly expiresAt: number }>({
+    maxSize: CACHE_BYTES,
+    sizeCalculation: (_caller, token) => token.length + CACHE_ENTRY_BYTES,
+  });
+
+  constructor(keys: Keys, rules: TokenRules) {
+    this.#keys = keys;
+    this.#rules = rules;
+    const { issuer, audience, userClaim } = rules;
+    this.#options = {
+      algorithms: [...keys.algorithms],
+      clockTolerance: LEEWAY_SECONDS,
+      requiredClaims: ['exp', userClaim],
+      ...(issuer !== undefined && { issuer }),
+      ...(audience !== undefined && { audience }),
+    };
+  }
+
+  /** The caller of a token that was verified before and has not expired. */
+  known(token: string): Caller | undefined {
+    const caller = this.#verified.get(token);
+    if (!caller) return undefined;
+    if (Date.now() / 1_000 < caller.expiresAt + LEEWAY_SECONDS) return caller;
+    this.#verified.delete(token);
+    return undefined;
+  }
+
+  /** Rejects with TokenRejected or KeysUnavailable. */
+  async verify(token: string): Promise<Caller> {
+    const known = this.known(token);
+    if (known) return known;
+    if (token.length > MAX_TOKEN_LENGTH) throw new TokenRejected(`it has more than ${MAX_TOKEN_LENGTH} characters`);
+    const payload = await this.#payloadOf(token);
+    const caller = callerOf(payload, this.#rules);
+    this.#verified.set(token, caller);
+    return caller;
+  }
+
+  async #payloadOf(token: string): Promise<JWTPayload> {
+    const { key } = this.#keys;
+    try {
+      // Two calls, because jose has one overload for each kind of key.
+      const { payload } =
+        typeof key === 'function'
+          ? await jwtVerify(token, key, this.#options)
+          : await jwtVerify(token, key, this.#options);
+      return payload;
+    } catch (error) {
+      throw explained(error, this.#keys);
+    }
+  }
+}
+
+function callerOf(payload: JWTPayload, { userClaim, userFault }: TokenRules): Caller & { readonly expiresAt: number } {
+  const user = payload[userClaim];
+  const fault = userFault(user);
+  if (fault !== undefined || typeof user !== 'string') throw new TokenRejected(`its claim ${userClaim} ${fault}`);
+  const { roles = [], exp = 0 } = payload;
+  if (!Array.isArray(roles)) throw new TokenRejected('its claim roles must be a list');
+  return { who: user, user, roles: callerRoles.filter((role) => roles.includes(role)), expiresAt: exp };
+}
+
+/** Nothing of a token is quoted, except the names of claims and of the algorithms that are allowed. */
+function explained(error: unknown, { algorithms, key }: Keys): TokenRejected | KeysUnavailable {
+  const rejected = (reason: string) => new TokenRejected(reason, { cause: error });
+  if (error instanceof errors.JWTExpired) return rejected('it has expired');
+  if (error instanceof errors.JWTClaimValidationFailed) return rejected(claimFault(error));
+  if (error instanceof errors.JWSSignatureVerificationFailed) return rejected('its signature does not match');
+  if (error instanceof errors.JWKSNoMatchingKey) return rejected('its key is not one of the identity provider');
+  if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported)
+    return rejected(`its algorithm must be ${algorithms.join(' or ')}`);
+  if (error instanceof errors.JWSInvalid || error instanceof errors.JWTInvalid) return rejected('it is no signed JWT');
+  if (error instanceof errors.JWKSMultipleMatchingKeys)
+    return rejected('its header kid is missing, and several keys fit');
+  if (typeof key !== 'function') return rejected('it is no signed JWT');
+  return new KeysUnavailable(`the keys of JWKS_URL cannot be read: ${reasonOf(error)}`, { cause: error });
+}
+
+function claimFault({ claim, reason }: InstanceType<typeof errors.JWTClaimValidationFailed>): string {
+  if (reason === 'missing') return `its claim ${claim} is missing`;
+  if (claim === 'nbf') return 'it is not valid yet';
+  return `its claim ${claim} is not the required one`;
+}
+
+/** The user that a token names, before its signature is checked: for what needs no trust. */
+export function claimedUser(token: string, { userClaim, userFault }: TokenRules): string | undefined {
+  if (token.length > MAX_TOKEN_LENGTH) return undefined;
+  try {
+    const payload: Record<string, unknown> = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+    const user = payload[userClaim];
+    return typeof user === 'string' && userFault(user) === undefined ? user : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export interface TokenContent {
+  readonly user: string;
+  readonly roles: readonly CallerRole[];
+  readonly expiresInSeconds: number;
+}
+
+/** Rejects with a TypeError if only the identity provider can sign. */
+export function signToken(
+  { signingKey }: Keys,
+  { issuer, audience, userClaim }: TokenRules,
+  { user, roles, expiresInSeconds }: TokenContent,
+): Promise<string> {
+  if (!signingKey) throw new TypeError('only the identity provider at JWKS_URL can sign tokens');
+  const now = Math.floor(Date.now() / 1_000);
+  return new SignJWT({
+    [userClaim]: user,
+    ...(roles.length > 0 && { roles }),
+    ...(issuer !== undefined && { iss: issuer }),
+    ...(audience !== undefined && { aud: audience }),
+  })
+    .setProtectedHeader({ alg: SECRET_ALGORITHM, typ: 'JWT' })
+    .setIssuedAt(now)
+    .setExpirationTime(now + expiresInSeconds)
+    .sign(signingKey);
+}

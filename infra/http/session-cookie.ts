@@ -1,0 +1,42 @@
+// The cookie that holds a browser's token. It counts only where no other site can have caused the request.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isSecure, pathFor } from './reverse-proxy.ts';
+
+const NAME = 'sluice-session';
+/** Browsers drop a larger cookie, with its name and attributes, without a word. */
+export const MAX_COOKIE_TOKEN = 3_800;
+
+const VALUE = new RegExp(`(?:^|; ?)${NAME}=([A-Za-z0-9._-]+)`);
+
+/** The token of the cookie; undefined if there is none or if it does not count. */
+export function sessionToken(request: IncomingMessage): string | undefined {
+  const { cookie } = request.headers;
+  const token = cookie === undefined ? undefined : VALUE.exec(cookie)?.[1];
+  return token !== undefined && (isRead(request) || isFromThisOrigin(request)) ? token : undefined;
+}
+
+const isRead = ({ method }: IncomingMessage): boolean => method === 'GET' || method === 'HEAD';
+
+/** By what browsers say about each request that changes something. */
+function isFromThisOrigin({ headers }: IncomingMessage): boolean {
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined) return site === 'same-origin';
+  const { origin, host } = headers;
+  return origin !== undefined && URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
+}
+
+/** Sets the cookie until the token expires. */
+export function setSession(response: ServerResponse, token: string, expiresAt: number): void {
+  const maxAge = Math.max(0, Math.floor(expiresAt - Date.now() / 1_000));
+  response.setHeader('Set-Cookie', `${NAME}=${token}; Max-Age=${maxAge}; ${attributes(response)}`);
+}
+
+export function endSession(response: ServerResponse): void {
+  response.setHeader('Set-Cookie', `${NAME}=; Max-Age=0; ${attributes(response)}`);
+}
+
+/** Strict: not even a link from another site carries it. HttpOnly: no script of a page can read it. */
+function attributes({ req: request }: ServerResponse): string {
+  const secure = isSecure(request) ? '; Secure' : '';
+  return `Path=${pathFor(request, '/')}; HttpOnly; SameSite=Strict${secure}`;
+}

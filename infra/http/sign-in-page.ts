@@ -1,0 +1,56 @@
+// The page that a browser gets instead of a page that needs a token: a form that keeps a token in the session cookie.
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { html, Markup } from './html.ts';
+import type { Problem } from './problem.ts';
+import { pathFor } from './reverse-proxy.ts';
+
+const STYLE = `body { max-width: 34rem; margin: 3rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color-scheme: light dark }
+textarea, button { font: inherit; width: 100%; box-sizing: border-box }
+button { margin-top: 1rem; padding: .6rem }`;
+
+const POLICY = [
+  "default-src 'none'",
+  `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+/** With the status and headers of the problem that a program would get. After signing in, the same path is shown. */
+export function sendSignInPage(request: IncomingMessage, response: ServerResponse, { status, details }: Problem): void {
+  const { text } = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sign in</title>
+<style>${new Markup(STYLE)}</style>
+</head>
+<body>
+<main>
+<h1>Sign in</h1>
+<p>${details.title}. ${details.detail}</p>
+<form method="post" action="${pathFor(request, '/session')}">
+<label for="token">Token</label>
+<textarea id="token" name="token" rows="6" required maxlength="8192" autocomplete="off" spellcheck="false"></textarea>
+<input type="hidden" name="returnTo" value="${request.url}">
+<button>Sign in</button>
+</form>
+</main>
+</body>
+</html>
+`;
+  response
+    .writeHead(status, {
+      ...details.headers,
+      'Content-Type': 'text/html; charset=utf-8',
+      'Content-Length': Buffer.byteLength(text),
+      'Content-Security-Policy': POLICY,
+      'Cache-Control': 'no-store',
+      'Referrer-Policy': 'same-origin',
+      'X-Content-Type-Options': 'nosniff',
+      Vary: 'Accept',
+    })
+    .end(text);
+}
