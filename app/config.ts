@@ -242,6 +242,10 @@ export function parseConfig(
   return { ...config, busKind };
 }
 
+/** The settings of `sluice token`. Throws a ConfigError as parseConfig does. */
+export const parseAccessSettings = (env: NodeJS.ProcessEnv) =>
+  parseSettings({ ...accessSettings, DATA_DIR: variables.DATA_DIR }, env);
+
 function contradictions(
   config: Settings,
   busKind: Config['busKind'],

@@ -6,7 +6,16 @@ import { type AuditReport, renderAuditReport, violationSummary } from '../demos/
 import { audit, repair } from '../demos/shared/auditor/run.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
-import { httpUrl, jsonOption, type OptionsOf, printResult, timeUpTo, urlOption, wrapped } from './options.ts';
+import {
+  httpUrl,
+  jsonOption,
+  type OptionsOf,
+  printResult,
+  timeUpTo,
+  tokenOption,
+  urlOption,
+  wrapped,
+} from './options.ts';
 
 type Urls = Readonly<Partial<Record<ServiceName, string>>>;
 
@@ -29,6 +38,7 @@ const command = () =>
     )
     .option('--repair', 'resend the requests whose effects are missing, then audit again')
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(
       new Option('--at <service=url>', 'URL of a service that does not run at --url, repeatable')
         .argParser(addUrl)

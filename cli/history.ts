@@ -4,7 +4,7 @@ import { uuid } from '../contracts/text.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { renderHistory } from './history/render.ts';
-import { jsonOption, matching, type OptionsOf, printResult, urlOption, wrapped } from './options.ts';
+import { jsonOption, matching, type OptionsOf, printResult, tokenOption, urlOption, wrapped } from './options.ts';
 
 const help = `
 Examples:
@@ -20,6 +20,7 @@ const command = () =>
     .description('show what happened to an order in all services')
     .argument('<id>', 'id of the order, or of the ticket that it was placed for', matching(uuid, 'It must be a UUID.'))
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(help));
 

@@ -2,6 +2,7 @@
 import { type CommandUnknownOpts, type Help, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { z } from 'zod';
 import { currency } from '../contracts/money.ts';
+import { TOKEN, useToken } from '../demos/shared/credentials.ts';
 import { print, printJson } from '../demos/shared/terminal.ts';
 import { parseHttpUrl } from '../infra/http/url.ts';
 import { parseMqttUrls } from '../infra/mqtt/url.ts';
@@ -64,6 +65,16 @@ export const urlOption = () =>
     .env('SLUICE_URL')
     .default('http://127.0.0.1:3000')
     .argParser(httpUrl);
+
+/** The processes of a machine see the arguments of all others, so help names the variable first. */
+export const tokenOption = () =>
+  new Option('--token <token>', 'token for the server; better in SLUICE_TOKEN, because others see arguments').argParser(
+    (given) => {
+      if (!TOKEN.test(given)) throw new InvalidArgumentError('It must be a token, such as `sluice token` prints.');
+      useToken(given);
+      return given;
+    },
+  );
 
 export const jsonOption = () => new Option('--json', 'print one JSON document for programs');
 

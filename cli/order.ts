@@ -6,13 +6,14 @@ import { idempotencyKey } from '../contracts/idempotency.ts';
 import { formatMoney } from '../contracts/money.ts';
 import { type Order, type OrderItem, orderItem, type StepName, stepNames } from '../contracts/orders.ts';
 import { userId } from '../contracts/text.ts';
+import { userOfToken } from '../demos/shared/credentials.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { completedAfterMs, mugs, type Placed, placeOrder, readOrder, sinceAcceptance } from '../demos/shared/orders.ts';
 import { duration, paint, print, printable, printJson } from '../demos/shared/terminal.ts';
-import { currencyOption, jsonOption, matching, type OptionsOf, urlOption, wrapped } from './options.ts';
+import { currencyOption, jsonOption, matching, type OptionsOf, tokenOption, urlOption, wrapped } from './options.ts';
 
 const POLL_MS = 50;
 
@@ -29,7 +30,11 @@ Exit code 1 if the order is not completed within --timeout.`;
 const command = () =>
   new Command('order')
     .description('place one order and follow it until its steps are done')
-    .addOption(new Option('--user <id>', 'user who places the order').default('guest').argParser(matching(userId)))
+    .addOption(
+      new Option('--user <id>', 'user who places the order (default: the user of the token, or guest)').argParser(
+        matching(userId),
+      ),
+    )
     .addOption(currencyOption())
     .addOption(
       new Option(
@@ -42,6 +47,7 @@ const command = () =>
     .option('--key <key>', 'Idempotency-Key (default: a new one)', matching(idempotencyKey))
     .option('--timeout <s>', 'how long to wait for the steps, in seconds', numberBetween(0, 86_400), 30)
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(help));
 type OrderOptions = OptionsOf<typeof command>;
@@ -90,7 +96,7 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
 
 async function place(http: HttpClient, options: OrderOptions, signal: AbortSignal): Promise<Placed> {
   const key = options.key ?? randomUUID();
-  const { user: userId, currency, item: items } = options;
+  const { user: userId = userOfToken() ?? 'guest', currency, item: items } = options;
   const outcome = await placeOrder(http, { userId, currency, items: [...items] }, { key, signal });
   if (outcome.kind === 'placed') return outcome;
   if (outcome.kind === 'rejected')

@@ -19,6 +19,7 @@ import { outageCommand } from './outage.ts';
 import { paymentProviderCommand } from './payment-provider.ts';
 import { replayCommand } from './replay.ts';
 import { startCommand } from './start.ts';
+import { tokenCommand } from './token.ts';
 
 const subcommands = [
   startCommand,
@@ -35,6 +36,7 @@ const subcommands = [
   auditCommand,
   outageCommand,
   contractsCommand,
+  tokenCommand,
 ];
 
 const EXIT_CODES = '\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.';
@@ -66,9 +68,9 @@ function inheriting(parent: CommandUnknownOpts, command: CommandUnknownOpts): Co
  * after an error of usage or configuration, 130 if Ctrl-C or SIGTERM ended it before it was done, otherwise 1.
  */
 export async function run(argv: readonly string[]): Promise<number> {
-  takeCredentials(process.env);
   const hide = (text: string) => redactIn(text, [...argv, ...Object.values(process.env)]);
   try {
+    takeCredentials(process.env);
     await createProgram(hide).parseAsync(argv, { from: 'user' });
     return 0;
   } catch (error) {

@@ -14,7 +14,7 @@ import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { count, note, withProgress } from '../demos/shared/terminal.ts';
-import { currencyOption, jsonOption, type OptionsOf, printResult, urlOption, wrapped } from './options.ts';
+import { currencyOption, jsonOption, type OptionsOf, printResult, tokenOption, urlOption, wrapped } from './options.ts';
 
 const help = `
 Examples:
@@ -60,6 +60,7 @@ const command = () =>
     .option('--timeout <s>', 'seconds to wait for completion after the last order', numberBetween(0, 86_400), 120)
     .addOption(currencyOption())
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(help));
 type ReplayOptions = OptionsOf<typeof command>;

@@ -1,7 +1,7 @@
 // `sluice failed discard`: a dead message that is right to drop.
 import { Command } from '@commander-js/extra-typings';
 import { discardRequest } from '../../contracts/operations.ts';
-import { jsonOption, matching, printResult, urlOption, wrapped } from '../options.ts';
+import { jsonOption, matching, printResult, tokenOption, urlOption, wrapped } from '../options.ts';
 import { eventId, serviceArgument, withClient } from './options.ts';
 
 const help = `
@@ -22,6 +22,7 @@ export const discardCommand = () =>
       matching(discardRequest.shape.reason, 'It must be 1 to 200 characters.'),
     )
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(help))
     .action((service, id, options) =>

@@ -2,7 +2,7 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { numberBetween } from '../../demos/shared/number-option.ts';
-import { jsonOption, type OptionsOf, printResult, urlOption, wrapped } from '../options.ts';
+import { jsonOption, type OptionsOf, printResult, tokenOption, urlOption, wrapped } from '../options.ts';
 import { type FailedMessages, requestEach } from './client.ts';
 import {
   commandWithFilter,
@@ -53,6 +53,7 @@ export const showCommand = () =>
     .addArgument(serviceArgument('service that received it'))
     .argument('<id>', "the event's id", eventId)
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(showHelp))
     .action((service, id, options) => withClient(options, (messages) => show(messages, service, id, options)));
@@ -78,6 +79,7 @@ const listOptions = () =>
     )
     .addOption(limitOption('messages'))
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(listHelp));
 
@@ -87,6 +89,7 @@ const groupsOptions = () =>
     .addOption(serviceOption('only messages of these services'))
     .addOption(limitOption('groups'))
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(groupsHelp));
 
@@ -96,6 +99,7 @@ const actionsOptions = () =>
     .addOption(new Option('--service <name>', 'only changes in this service').choices(serviceNames))
     .addOption(limitOption('actions'))
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(actionsHelp));
 

@@ -4,7 +4,7 @@ import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { CliError, USAGE_EXIT_CODE } from '../../demos/shared/errors.ts';
 import { numberBetween } from '../../demos/shared/number-option.ts';
 import { count, withProgress } from '../../demos/shared/terminal.ts';
-import { jsonOption, type OptionsOf, printResult, urlOption, wrapped } from '../options.ts';
+import { jsonOption, type OptionsOf, printResult, tokenOption, urlOption, wrapped } from '../options.ts';
 import { type FailedMessages, requestEach } from './client.ts';
 import { readData } from './data.ts';
 import { commandWithFilter, eventId, hasFilter, queryOf, withClient } from './options.ts';
@@ -43,6 +43,7 @@ const retryOptions = () =>
     .option('--rate <n>', 'maximum number of messages per second', numberBetween(1, MAX_RATE), 50)
     .option('--no-wait', 'end when the messages are retried, before they have an outcome')
     .addOption(urlOption())
+    .addOption(tokenOption())
     .addOption(jsonOption())
     .addHelpText('after', wrapped(help));
 type RetryOptions = OptionsOf<typeof retryOptions>;
