@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Readiness } from '../contracts/operations.ts';
 import { narrowed, subscriptions } from '../contracts/services.ts';
+import type { TokenVerifier } from '../infra/access/tokens.ts';
 import { LocalBus } from '../infra/bus/local.ts';
 import { MqttBus } from '../infra/bus/mqtt/index.ts';
 import type { Bus } from '../infra/bus/port.ts';
@@ -182,12 +183,19 @@ export interface Broker {
   readonly close: () => Promise<void>;
 }
 
-/** `given`: the broker of another thread, which also holds the lock of the data folder. */
-export async function openResources(config: Config, log: Logger, given?: { broker: Broker }): Promise<Resources> {
+/**
+ * `given`: the broker of another thread, which also holds the lock of the data folder. Otherwise `verifier` is as in
+ * openBroker.
+ */
+export async function openResources(
+  config: Config,
+  log: Logger,
+  { broker: given, verifier }: { readonly broker?: Broker; readonly verifier?: TokenVerifier | undefined } = {},
+): Promise<Resources> {
   const shutdown = new Shutdown(log);
   try {
     if (!given && (!config.DATABASE_URL || !config.MQTT_URL)) shutdown.add(await lockDataDir(config.DATA_DIR));
-    const broker = given?.broker ?? (await openBroker(config, log));
+    const broker = given ?? (await openBroker(config, log, verifier));
     shutdown.add(() => broker.close());
     const database = await openDatabase(config, log);
     shutdown.add(() => database.close());
@@ -211,10 +219,11 @@ export function externalBroker(
   return { publisher, connect: connectTo(url), close: () => publisher.close() };
 }
 
-export async function openBroker(config: Config, log: Logger): Promise<Broker> {
+/** `verifier`: of the tokens of the embedded broker's clients; undefined: they need none. */
+export async function openBroker(config: Config, log: Logger, verifier: TokenVerifier | undefined): Promise<Broker> {
   const { MQTT_URL, HOST: host, DATA_DIR: dataDir, MQTT_PORT: port, BUS_PREFIX: prefix } = config;
   if (MQTT_URL) return externalBroker(MQTT_URL, config, log);
-  const broker = await EmbeddedBroker.start({ dataDir, host, port, prefix, log });
+  const broker = await EmbeddedBroker.start({ dataDir, host, port, prefix, log, verifier });
   log.info({ url: `mqtt://${hostPort({ host, port: broker.port })}` }, 'MQTT broker embedded');
   return {
     publisher: broker.publisher,

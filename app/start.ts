@@ -114,7 +114,7 @@ class Sluice {
     const startedAt = performance.now();
     try {
       const access = await openAccessControl(this.#config);
-      const running = await (this.#config.DATABASE_URL ? this.#startHere() : this.#startThreads());
+      const running = await (this.#config.DATABASE_URL ? this.#startHere(access) : this.#startThreads(access));
       this.#running = running;
       await this.#serveHttp(running, access);
       this.#announce(running.resources);
@@ -173,8 +173,8 @@ class Sluice {
   }
 
   /** All roles of the process in this thread. */
-  async #startHere(): Promise<Running> {
-    const resources = await openResources(this.#config, this.#log);
+  async #startHere({ verifier }: AccessControl): Promise<Running> {
+    const resources = await openResources(this.#config, this.#log, { verifier });
     this.#open(resources);
     const interrupt = () => resources.interrupt();
     this.#signal.addEventListener('abort', interrupt);
@@ -195,10 +195,10 @@ class Sluice {
   }
 
   /** The role web in this thread, and the role worker in another one. */
-  async #startThreads(): Promise<Running> {
+  async #startThreads({ verifier }: AccessControl): Promise<Running> {
     const config = this.#config;
     this.#shutdown.add(await lockDataDir(config.DATA_DIR));
-    const broker = await openBroker(config, this.#log);
+    const broker = await openBroker(config, this.#log, verifier);
     this.#shutdown.add(() => broker.close());
     const worker = new WorkerThread({
       config,

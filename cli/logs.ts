@@ -3,17 +3,18 @@ import { Command, Option } from '@commander-js/extra-typings';
 import type { MqttClient } from 'mqtt';
 import { z } from 'zod';
 import { SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
+import { tokenInUse, userOfToken } from '../demos/shared/credentials.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { aborted, untilInterrupted } from '../demos/shared/interrupt.ts';
 import { count, note, paint, print, printable } from '../demos/shared/terminal.ts';
 import { clientIdOf } from '../infra/mqtt/client-ids.ts';
 import { connectTo, endConnection } from '../infra/mqtt/connect.ts';
-import { logTopic, presenceTopic } from '../infra/mqtt/topics.ts';
+import { logTopic, presenceTopic, userLevel } from '../infra/mqtt/topics.ts';
 import { formatLogLine } from '../infra/observability/log-format.ts';
 import { reasonOf } from '../infra/runtime/reason.ts';
 import { redactUrl } from '../infra/runtime/server-url.ts';
 import { type LogEntry, LogReader, levels } from './logs/reader.ts';
-import { matching, mqttUrl, type OptionsOf, wrapped } from './options.ts';
+import { matching, mqttUrl, type OptionsOf, tokenOption, wrapped } from './options.ts';
 
 const prefix = z.string().regex(/^[A-Za-z0-9_-]{1,40}$/, 'must be 1 to 40 characters of A-Z a-z 0-9 _ -');
 
@@ -48,6 +49,7 @@ const command = () =>
     )
     .addOption(new Option('--level <level>', 'only lines of this level or higher').choices(levels))
     .option('--order <id>', 'only lines about this order')
+    .addOption(tokenOption())
     .option('--json', 'print each line as JSON')
     .addHelpText('after', wrapped(help));
 
@@ -57,7 +59,7 @@ async function logs(options: OptionsOf<typeof command>, signal: AbortSignal): Pr
   const { prefix, service: services = ['+'] } = options;
   const topics = services.flatMap((service) => [logTopic(prefix, service), presenceTopic(prefix, service, '+')]);
   const reader = new LogReader(options);
-  const client = connectTo(options.mqttUrl)({ clientId: clientIdOf(prefix, 'logs'), clean: true });
+  const client = connectTo(options.mqttUrl)({ clientId: clientIdOf(prefix, 'logs'), clean: true, ...credentials() });
 
   client.on('message', (topic, payload) => {
     for (const entry of reader.read(topic, payload)) print(options.json ? jsonOf(entry) : textOf(entry));
@@ -71,12 +73,22 @@ async function logs(options: OptionsOf<typeof command>, signal: AbortSignal): Pr
   }
 }
 
+/** On the embedded broker the password is a token, and the user name its user. Those of the URL take precedence. */
+function credentials(): { username?: string; password?: string } {
+  const [user, token] = [userOfToken(), tokenInUse()];
+  return user === undefined || token === undefined ? {} : { username: userLevel(user), password: token };
+}
+
 /** Keeps the subscriptions open and notes each loss of the connection. Rejects if the first connection fails. */
 function follow(client: MqttClient, url: string, topics: string[]): Promise<never> {
   return new Promise((_, reject) => {
     let state: 'new' | 'connected' | 'lost' = 'new';
-    const fail = (reason: string) =>
-      reject(new CliError(`cannot reach ${url}: ${reason}; is \`npm start\` or the MQTT broker running?`));
+    const fail = (reason: string) => {
+      const hint = /username|authorized/i.test(reason)
+        ? 'set SLUICE_TOKEN, or --token, to the token of an operator'
+        : 'is `npm start` or the MQTT broker running?';
+      reject(new CliError(`cannot reach ${url}: ${reason}; ${hint}`));
+    };
     client.on('connect', () => {
       note(paint('dim', state === 'new' ? `following ${url}` : `reconnected to ${url}`, process.stderr));
       state = 'connected';
@@ -84,7 +96,11 @@ function follow(client: MqttClient, url: string, topics: string[]): Promise<neve
         // If the connection was lost meanwhile, the next 'connect' subscribes again.
         const rejected = granted?.some(({ qos }) => qos >= 128) ?? false;
         if (rejected || (error && client.connected))
-          reject(new CliError(`${url} rejects the subscription to ${topics.join(', ')}`));
+          reject(
+            new CliError(
+              `${url} rejects the subscription to ${topics.join(', ')}: it may need the token of an operator`,
+            ),
+          );
       });
     });
     // Only the first connection must succeed; the client retries later ones.

@@ -191,7 +191,7 @@ function parseJson(text: string): unknown {
 export function problemOf({ status, body }: HttpResponse): { title: string; detail: string } {
   const { title = `HTTP ${status}`, detail, errors = [] } = problem.partial().safeParse(body).data ?? {};
   const hint = status === 401 ? 'set SLUICE_TOKEN, or --token: `sluice token --help` says how to get one' : '';
-  const particulars = [detail, ...errors.map(({ path, message }) => `${path} ${message}`), hint];
+  const particulars = [detail?.replace(/[.]$/, ''), ...errors.map(({ path, message }) => `${path} ${message}`), hint];
   return { title: printable(title), detail: printable(particulars.filter(Boolean).join('; ')) };
 }
 

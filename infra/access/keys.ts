@@ -1,9 +1,10 @@
 // The keys of tokens: those of an identity provider (JWKS_URL), a shared secret (AUTH_SECRET), or a secret that the
 // server creates in its data folder.
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
+import { link, open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CryptoKey, createRemoteJWKSet, type JWTVerifyGetKey } from 'jose';
+import { makeDataDir } from '../runtime/data-dir.ts';
 import { reasonOf } from '../runtime/reason.ts';
 import { StartupError } from '../runtime/startup-error.ts';
 
@@ -57,7 +58,7 @@ const FILE = 'auth-key';
 export async function localSecret(dataDir: string): Promise<string> {
   const file = join(dataDir, FILE);
   try {
-    await mkdir(dataDir, { recursive: true });
+    await makeDataDir(dataDir);
     const { mode } = await stat(file).catch(() => createSecret(file).then(() => stat(file)));
     if (process.platform !== 'win32' && (mode & 0o077) !== 0)
       throw new StartupError(`${file} may be read by other users: \`chmod 600 ${file}\`, or delete it for a new key`);

@@ -19,6 +19,8 @@ const POLICY = [
 
 /** With the status and headers of the problem that a program would get. After signing in, the same path is shown. */
 export function sendSignInPage(request: IncomingMessage, response: ServerResponse, { status, details }: Problem): void {
+  const isRejected = details.headers?.['WWW-Authenticate']?.includes('invalid_token');
+  const explanation = isRejected ? details.detail : 'This page needs a token.';
   const { text } = html`<!doctype html>
 <html lang="en">
 <head>
@@ -30,7 +32,7 @@ export function sendSignInPage(request: IncomingMessage, response: ServerRespons
 <body>
 <main>
 <h1>Sign in</h1>
-<p>${details.title}. ${details.detail}</p>
+<p>${explanation}</p>
 <form method="post" action="${pathFor(request, '/session')}">
 <label for="token">Token</label>
 <textarea id="token" name="token" rows="6" required maxlength="8192" autocomplete="off" spellcheck="false"></textarea>

@@ -42,7 +42,8 @@ export const connectTo = (url: string): Connect => {
     const open = (client: MqttClient): Duplex => {
       const server = servers[attempts++ % servers.length] as MqttServer;
       // mqtt.js reads them after this function returns.
-      Object.assign(client.options, { username: server.user, password: server.password });
+      const { user: username = options.username, password = options.password } = server;
+      Object.assign(client.options, { username, password });
       // mqtt.js reports only errors with a code, so not a response to the request for a WebSocket.
       return openStream(server).on('error', (error) => 'code' in error || client.emit('error', error));
     };

@@ -12,8 +12,8 @@ export const PROCESS_LOG = 'main';
 export const presenceTopic = (prefix: string, service: string, instance: string) =>
   `${prefix}/services/${service}/${instance}`;
 /** Percent-encoded, dots too, so that any user id is exactly one topic level without wildcards. */
-export const userTopic = (prefix: string, userId: string) =>
-  userLevelTopic(prefix, encodeURIComponent(userId).replaceAll('.', '%2E'));
+export const userLevel = (userId: string) => encodeURIComponent(userId).replaceAll('.', '%2E');
+export const userTopic = (prefix: string, userId: string) => userLevelTopic(prefix, userLevel(userId));
 /** `level`: a user id as it stands in the topic, or a placeholder for it. */
 export const userLevelTopic = (prefix: string, level: string) => `${prefix}/users/${level}/notifications`;
 

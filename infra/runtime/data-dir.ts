@@ -29,6 +29,9 @@ const RESPONSE_MS = 5_000;
 /** A new embedded database has 45 MB, and its write-ahead log grows to 128 MB. */
 const MIN_FREE_BYTES = 200 * 1024 * 1024;
 
+/** Creates the folder if it is missing. Rejects with a StartupError if that is not possible. */
+export const makeDataDir = (dataDir: string): Promise<void> => usable(dataDir, makeFolder(dataDir));
+
 /**
  * Opens `<dataDir>/<name>`. Rejects with DataDirInUse if another process has it open, and with a StartupError if the
  * folder cannot hold data.

@@ -1,7 +1,11 @@
 // Aedes with limits and access rules; without them it grants everything to every client. External clients may read some
 // topics, and publish nothing. Services publish through the broker itself and subscribe over internal connections.
+import { randomUUID } from 'node:crypto';
 import { Aedes, type AedesPublishPacket, type AuthenticateError, type Client, type ConnectPacket } from 'aedes';
 import type { LevelPersistence } from 'aedes-persistence-level';
+import type { Caller } from '../../access/caller.ts';
+import type { TokenVerifier } from '../../access/tokens.ts';
+import { ConnectRejected, callerOfConnect, connackCodes, maySubscribe } from '../access.ts';
 import { isCommandId } from '../client-ids.ts';
 import { BoundedConnection } from './bounded-connection.ts';
 import { MAX_LOSSY_IN_FLIGHT } from './publisher.ts';
@@ -12,17 +16,30 @@ const DRAIN_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Packets that a client may send ahead of its CONNACK. */
 const MAX_EARLY_PACKETS = 42;
-/** CONNACK return code 5 of MQTT 3.1.1: not authorized. */
-const NOT_AUTHORIZED = 5;
+/** The longest time that a timer can wait: 24 days. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** A client is external unless its connection is in `internal`. */
-export function createAedes(
-  persistence: LevelPersistence,
-  prefix: string,
-  internal: WeakSet<Client['conn']>,
-): Promise<Aedes> {
+interface AedesOptions {
+  readonly persistence: LevelPersistence;
+  readonly prefix: string;
+  /** The connections of this process; clients of others are external. */
+  readonly internal: WeakSet<Client['conn']>;
+  /** Undefined: external clients need no token. */
+  readonly verifier: TokenVerifier | undefined;
+}
+
+export function createAedes({ persistence, prefix, internal, verifier }: AedesOptions): Promise<Aedes> {
   const isExternal = ({ conn }: Client) => !internal.has(conn);
   const rejections = new WeakMap<Client, AuthenticateError>();
+  const callers = new WeakMap<Client, Caller>();
+  const authenticateExternal = async (client: Client, username?: string, password?: Buffer) => {
+    const rejection = rejections.get(client);
+    if (rejection) throw rejection;
+    if (!verifier) return;
+    const caller = await callerOfConnect(verifier, username, password);
+    callers.set(client, caller);
+    closeAtExpiry(client, caller);
+  };
   return Aedes.createBroker({
     persistence,
     drainTimeout: DRAIN_TIMEOUT_MS,
@@ -34,19 +51,33 @@ export function createAedes(
     preConnect(client, packet, callback) {
       const rejection = isExternal(client) ? rejectionOf(packet, prefix) : undefined;
       if (rejection) rejections.set(client, rejection);
+      // A connection ends the one with the same client id, so each user has client ids of its own. `authenticate` checks
+      // the user name.
+      else if (verifier && isExternal(client))
+        packet.clientId = `${packet.username}/${packet.clientId || randomUUID()}`;
       callback(null, true);
     },
-    authenticate(client, _username, _password, callback) {
-      const rejection = rejections.get(client);
-      callback(rejection ?? null, rejection === undefined);
+    authenticate(client, username, password, callback) {
+      if (!isExternal(client)) return callback(null, true);
+      authenticateExternal(client, username, password).then(
+        () => callback(null, true),
+        (error) => callback(error, false),
+      );
     },
     // Services publish without a connection, so no connection may.
     authorizePublish: (_client, _packet, callback) => callback(new Error('only services may publish')),
     authorizeSubscribe(client, subscription, callback) {
-      callback(null, !isExternal(client) || maySubscribe(subscription.topic, prefix) ? subscription : null);
+      const allowed = !isExternal(client) || maySubscribe(subscription.topic, prefix, callers.get(client));
+      callback(null, allowed ? subscription : null);
     },
     authorizeForward: (client, packet) => (mayForward(client, packet) ? packet : null),
   });
+}
+
+/** A connection lasts no longer than the token that opened it. */
+function closeAtExpiry(client: Client, { expiresAt = 0 }: Caller): void {
+  const timer = setTimeout(() => client.close(), Math.min(expiresAt * 1_000 - Date.now(), MAX_TIMER_MS));
+  client.conn.once('close', () => clearTimeout(timer));
 }
 
 /**
@@ -54,22 +85,14 @@ export function createAedes(
  * its connection would fill the disk (clients read missed notifications over HTTP); and a connection with the client id
  * of a service's session would end that session's.
  */
-function rejectionOf(packet: ConnectPacket, prefix: string): AuthenticateError | undefined {
+function rejectionOf(packet: ConnectPacket, prefix: string): ConnectRejected | undefined {
   const reason =
     (packet.will && 'a Will is a publish, and external clients may not publish') ||
     (!packet.clean && 'external clients get clean sessions only') ||
     (packet.clientId.startsWith(`${prefix}-`) &&
       !isCommandId(packet.clientId, prefix) &&
       `client ids that begin with ${prefix}- belong to the services`);
-  return reason ? Object.assign(new Error(reason), { returnCode: NOT_AUTHORIZED }) : undefined;
-}
-
-/** Logs, presence and the live view, with or without wildcards; the topic of one user at a time; never the events. */
-function maySubscribe(filter: string, prefix: string): boolean {
-  if (!filter.startsWith(`${prefix}/`)) return false;
-  const [first, second] = filter.slice(prefix.length + 1).split('/');
-  if (first === 'users') return second !== undefined && second !== '' && !/[+#]/.test(second);
-  return first === 'logs' || first === 'services' || first === 'live';
+  return reason ? new ConnectRejected(connackCodes.notAuthorized, reason) : undefined;
 }
 
 /**

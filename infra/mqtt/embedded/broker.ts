@@ -11,6 +11,7 @@ import type { ClassicLevel } from 'classic-level';
 import { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { createWebSocketStream, WebSocketServer } from 'ws';
+import type { TokenVerifier } from '../../access/tokens.ts';
 import { openLevel } from '../../runtime/data-dir.ts';
 import { MqttPortInUse, StartupError } from '../../runtime/startup-error.ts';
 import { type ClientOptions, connectionDefaults } from '../connect.ts';
@@ -51,15 +52,20 @@ export class EmbeddedBroker {
 
   /** Port 0: a free one. Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port. */
   static async start(
-    options: Record<'dataDir' | 'host' | 'prefix', string> & { readonly port: number; readonly log: Logger },
+    options: Record<'dataDir' | 'host' | 'prefix', string> & {
+      readonly port: number;
+      readonly log: Logger;
+      /** Undefined: clients from outside need no token. */
+      readonly verifier?: TokenVerifier | undefined;
+    },
   ): Promise<EmbeddedBroker> {
-    const { dataDir, host, port, prefix, log } = options;
+    const { dataDir, host, port, prefix, log, verifier } = options;
     const level = await openLevel(dataDir, 'mqtt');
     // No Will is stored here (aedes.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete
     // on a closed database unhandled.
     const persistence = Object.assign(createPersistence(level), { delWill: async () => undefined });
     const internal = new WeakSet<Duplex>();
-    const aedes = await createAedes(persistence, prefix, internal);
+    const aedes = await createAedes({ persistence, prefix, internal, verifier });
     // Not among Aedes's typed events, but emitted, and fatal without a listener.
     (aedes as EventEmitter).on('error', (error: Error) => log.error({ err: error }, 'embedded MQTT broker'));
     aedes.on('clientError', (client, error) => log.debug({ client: client.id, reason: error.message }, 'MQTT client'));
