@@ -27,6 +27,13 @@ const read = (name: string) => readFileSync(new URL(`../../infra/deploy/${name}`
 const withDefaults = (text: string) => text.replaceAll(/\$\{\w+:-([^}]*)\}/g, '$1');
 
 const containers: Record<string, Container> = parse(withDefaults(read('compose.yaml')), { merge: true }).services;
+/** The additions of compose.jwt.yaml, with this secret. */
+const AUTH_SECRET = 'a secret of at least 32 bytes, for tests';
+const jwtContainers: Record<string, Container> = parse(
+  read('compose.jwt.yaml').replaceAll(/\$\{AUTH_SECRET:\?[^}]*\}/g, AUTH_SECRET),
+  { customTags: [{ tag: '!reset', collection: 'seq', resolve: () => 'none' }] },
+).services;
+
 const dockerfile = read('Dockerfile').replaceAll('\\\n', '');
 
 /** Numbers become text, as in an environment. */
@@ -74,12 +81,28 @@ describe('compose.yaml', () => {
     expect(dockerfile).toContain('CMD ["node", "dist/cli/main.js", "start"]');
   });
 
-  test.each(ours)('gives %s a valid configuration', (name, { environment = {} }) => {
-    const imageEnv = Object.fromEntries(
-      [...dockerfile.matchAll(/^ENV (.+)$/gm)].flatMap(([, line = '']) =>
-        line.split(' ').map((pair) => pair.split('=')),
-      ),
+  const imageEnv = Object.fromEntries(
+    [...dockerfile.matchAll(/^ENV (.+)$/gm)].flatMap(([, line = '']) => line.split(' ').map((pair) => pair.split('='))),
+  );
+
+  test.each(ours)('says in words that %s needs no tokens, unless compose.jwt.yaml is added', (name, container) => {
+    const { environment = {} } = container;
+    expect(environment.AUTH_MODE).toBe('none');
+    const withTokens = { ...environment, ...jwtContainers[name]?.environment };
+    const config = parseConfig({ ...imageEnv, ...asText(withTokens) }, [name as ServiceName]);
+    expect(config).toMatchObject({ AUTH_MODE: 'jwt', AUTH_SECRET });
+    const { AUTH_MODE: _, ...unsaid } = environment;
+    expect(() => parseConfig({ ...imageEnv, ...asText(unsaid) }, [name as ServiceName])).toThrow(
+      'AUTH_MODE is missing',
     );
+  });
+
+  test('with compose.jwt.yaml, no port of a broker without passwords is published', () => {
+    expect(containers.mosquitto?.ports).toHaveLength(1);
+    expect(jwtContainers.mosquitto?.ports).toBe('none');
+  });
+
+  test.each(ours)('gives %s a valid configuration', (name, { environment = {} }) => {
     const config = parseConfig({ ...imageEnv, ...asText(environment) }, [name as ServiceName]);
     expect(config).toMatchObject({ HOST: '0.0.0.0', PORT: 3000, busKind: 'rabbitmq' });
 
