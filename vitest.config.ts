@@ -28,6 +28,8 @@ export default defineConfig({
       project('unit', []),
       project('contract', [servers]),
       project('service', [build, servers]),
+      // Attacks on the running system, and what they must not reach.
+      project('security', [build, servers]),
       project('e2e', [build, servers]),
       // Whole systems for minutes: floods, silences, outages, audits of what was damaged.
       project('long', [build, servers], { testTimeout: 120_000, maxWorkers: 2, sequence: { groupOrder: 1 } }),

@@ -26,7 +26,8 @@ export function tokenRules({ AUTH_ISSUER, AUTH_AUDIENCE, AUTH_USER_CLAIM }: Acce
     issuer: AUTH_ISSUER,
     audience: AUTH_AUDIENCE,
     userClaim: AUTH_USER_CLAIM,
-    userFault: (value) => userId.safeParse(value).error?.issues[0]?.message,
+    userFault: (value) =>
+      typeof value === 'string' ? userId.safeParse(value).error?.issues[0]?.message : 'must be a string',
   };
 }
 

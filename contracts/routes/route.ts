@@ -75,12 +75,12 @@ export interface Route {
 }
 
 /** Names the error responses of a route: those that it declares, and those that follow from its declaration. */
-export const problemsOf = ({ method, access, params, problems = [] }: Route): readonly ProblemName[] => [
+export const problemsOf = ({ method, access, userIn, params, problems = [] }: Route): readonly ProblemName[] => [
   ...(method === 'get' || method === 'delete'
     ? []
     : (['malformed-body', 'bad-request', 'body-too-large', 'unsupported-media-type'] as const)),
   ...(access === 'public' ? [] : (['unauthenticated', 'forbidden'] as const)),
-  ...(params ? (['not-found'] as const) : []),
+  ...(params || userIn === 'query' ? (['not-found'] as const) : []),
   'invalid-request', // every route: for a header Idempotency-Key that means nothing there, at the least
   ...problems,
   'unavailable',

@@ -6,4 +6,5 @@ export * from '../../contracts/operations.ts';
 export * from '../../contracts/orders.ts';
 export * from '../../contracts/payments.ts';
 export * from '../../contracts/problems.ts';
+export * from '../../contracts/session.ts';
 export * from '../../contracts/users.ts';
