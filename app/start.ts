@@ -275,6 +275,7 @@ class Sluice {
           web: served.map(({ name }) => name),
           buses: [busKind],
           prefix,
+          withTokens: access.verifier !== undefined,
         });
       },
       authentication,

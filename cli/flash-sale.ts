@@ -1,6 +1,7 @@
 // `sluice flash-sale`: sends many buyers to a sale over HTTP, and compares the sale's totals with their responses.
 import { Command, Option } from '@commander-js/extra-typings';
 import { MAX_DRAIN_PER_SECOND, MAX_QUEUE_CAP, MAX_STOCK } from '../contracts/flash-sales.ts';
+import { buyerTokens, type SignToken } from '../demos/flash-sale/buyer-tokens.ts';
 import { seriesOf, svgOf } from '../demos/flash-sale/report/charts.ts';
 import { reportPage } from '../demos/flash-sale/report/page.ts';
 import { renderProgress, renderSummary } from '../demos/flash-sale/report/terminal.ts';
@@ -12,7 +13,9 @@ import { untilInterrupted } from '../demos/shared/interrupt.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { startEmbedded } from '../demos/shared/sluice-processes.ts';
 import { note, redraw } from '../demos/shared/terminal.ts';
-import { httpUrl, jsonOption, type OptionsOf, printResult, wrapped } from './options.ts';
+import { loadEnvFile } from './env-file.ts';
+import { httpUrl, jsonOption, type OptionsOf, printResult, tokenOption, wrapped } from './options.ts';
+import { startError } from './start-error.ts';
 
 const help = `
 Examples:
@@ -23,6 +26,9 @@ Half of the buyers arrive within the first tenth of the time, some of them befor
 30 % of the buyers leave at once; the others come back after Retry-After, up to --patience times. Requests without a
 response are resent, which is safe: a buyer who already holds a ticket gets the same one back. The same seed gives the
 same buyers at the same times.
+
+Where the server wants tokens, --token must be that of an operator, who creates the sale. The buyers' tokens are signed
+here, so the command needs the settings of the server: AUTH_SECRET, or DATA_DIR.
 
 Exit code 1 if the sale's totals do not match the buyers' responses.`;
 
@@ -58,6 +64,7 @@ const command = () =>
         .env('SLUICE_URL')
         .argParser(httpUrl),
     )
+    .addOption(tokenOption())
     .option('--report <file>', 'write a report with charts to this HTML file')
     .option('--svg <file>', 'write the charts to this SVG file')
     .addOption(jsonOption())
@@ -80,7 +87,14 @@ async function flashSale(options: FlashSaleOptions, signal: AbortSignal): Promis
 }
 
 async function runWith(options: FlashSaleOptions, signal: AbortSignal): Promise<Run> {
-  if (options.url !== undefined) return run(options.url, options, signal);
+  if (options.url !== undefined) {
+    loadEnvFile('.env', process.env);
+    const signToken = await buyerTokens(options.url, process.env, signal).catch((error) => {
+      throw startError(error);
+    });
+    if (signToken) note('the server wants tokens: each buyer gets its own, signed here');
+    return run(options.url, options, signal, signToken);
+  }
   note('no --url and no SLUICE_URL: starting an embedded system in a temporary folder');
   const system = await startEmbedded({ name: 'flash-sale', signal });
   try {
@@ -90,7 +104,12 @@ async function runWith(options: FlashSaleOptions, signal: AbortSignal): Promise<
   }
 }
 
-async function run(url: string, options: FlashSaleOptions, signal: AbortSignal): Promise<Run> {
+async function run(
+  url: string,
+  options: FlashSaleOptions,
+  signal: AbortSignal,
+  signToken?: SignToken | undefined,
+): Promise<Run> {
   const { buyers, stock, queue, drain, seconds, seed, repeat, patience, timeout } = options;
   const settings = { buyers, stock, queue, drain, seconds, seed, repeat, patience, timeoutSeconds: timeout };
   let latest: Progress | undefined;
@@ -99,7 +118,7 @@ async function run(url: string, options: FlashSaleOptions, signal: AbortSignal):
     const onProgress = (progress: Progress) => {
       latest = progress;
     };
-    return await simulate({ url, settings, signal, onProgress });
+    return await simulate({ url, settings, signal, signToken, onProgress });
   } finally {
     removeDisplay();
   }

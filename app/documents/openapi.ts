@@ -5,6 +5,7 @@ import { problem, problems } from '../../contracts/problems.ts';
 import { routesOf } from '../../contracts/routes/index.ts';
 import { type Answer, problemsOf, type Route, responseHeaders } from '../../contracts/routes/route.ts';
 import type { ServiceName } from '../../contracts/services.ts';
+import { SESSION_COOKIE } from '../../infra/http/session-cookie.ts';
 import { groupBy } from '../../infra/runtime/collections.ts';
 import { about } from './about.ts';
 
@@ -17,20 +18,37 @@ const ABOUT = `Place orders, sell in flash sales, and operate the system.
 - Errors are RFC 9457 problem details; \`errors\` names each invalid field. An unknown field in a request is an error;
   a response may gain fields.
 - No string of a request may contain U+0000 or a lone surrogate.
+- With AUTH_MODE=jwt, a request carries a token, a JWT, in the header Authorization; browsers keep it in a cookie. What
+  belongs to another user is a 404, as if it did not exist.
 - A path that does not exist gets a 404 \`not-found\`, another method a 405 \`method-not-allowed\`.
 `;
 
 type OpenApiDocument = ReturnType<typeof createDocument>;
 
-/** Of a process that serves these services over HTTP. The name of a route is its `operationId`. */
-export function openApiOf(services: readonly ServiceName[]): OpenApiDocument {
+/** The ways to present a token: either one is enough. */
+const securitySchemes = {
+  token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+  session: { type: 'apiKey', in: 'cookie', name: SESSION_COOKIE },
+} as const;
+const security = Object.keys(securitySchemes).map((scheme) => ({ [scheme]: [] }));
+
+/**
+ * Of a process that serves these services over HTTP, `withTokens` or without access control. The name of a route is its
+ * `operationId`.
+ */
+export function openApiOf(services: readonly ServiceName[], withTokens = true): OpenApiDocument {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
   for (const [operationId, route] of Object.entries(routesOf(services))) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
-    paths[path] = { ...paths[path], [route.method]: { operationId, ...operationOf(route) } };
+    const operation = {
+      operationId,
+      ...operationOf(route),
+      ...(withTokens && route.access !== 'public' && { security }),
+    };
+    paths[path] = { ...paths[path], [route.method]: operation };
   }
   return createDocument(
-    { openapi: '3.1.1', info: { ...about(ABOUT) }, paths },
+    { openapi: '3.1.1', info: { ...about(ABOUT) }, paths, ...(withTokens && { components: { securitySchemes } }) },
     {
       // A client must accept fields that a newer server adds.
       override: ({ jsonSchema, io }) => {

@@ -14,10 +14,12 @@ const fileHeaders = { 'Cache-Control': 'no-cache', 'X-Content-Type-Options': 'no
 interface Scope extends AsyncApiScope {
   /** The services whose routes the process serves. */
   readonly web: readonly ServiceName[];
+  /** Whether requests need a token. */
+  readonly withTokens: boolean;
 }
 
 export function serveDocuments(api: Api, scope: Scope): void {
-  const openapi = once(async () => (await import('./openapi.ts')).openApiOf(scope.web));
+  const openapi = once(async () => (await import('./openapi.ts')).openApiOf(scope.web, scope.withTokens));
   const asyncapi = once(async () => (await import('./asyncapi.ts')).asyncApiOf(scope));
   const pageFor = once(async () => {
     const { docsPage } = await import('../../infra/documents/page/page.ts');

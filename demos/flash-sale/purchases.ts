@@ -32,6 +32,14 @@ export type PurchaseResponse =
 export const CONNECTIONS = 512;
 
 export class PurchaseClient extends HttpClient {
+  readonly #tokens: ReadonlyMap<string, string> | undefined;
+
+  /** `tokens`: of the buyers; undefined: the server wants none. */
+  constructor(url: string, connections: number, tokens?: ReadonlyMap<string, string>) {
+    super(url, connections);
+    this.#tokens = tokens;
+  }
+
   /**
    * Opens connections, like those of buyers who open the page before the sale opens: a flooded server accepts new
    * ones slowly. Resolves when all are open, or could not be opened.
@@ -45,8 +53,11 @@ export class PurchaseClient extends HttpClient {
    */
   buy(saleId: string, userId: string, onResponse: (response: PurchaseResponse, waitedMs: number) => void): void {
     // Our own ids need no escaping.
-    this.post(`/flash-sales/${saleId}/purchases`, `{"userId":"${userId}"}`, ({ status, retryAfter, text, waitedMs }) =>
-      onResponse(readResponse(status, retryAfter, text), waitedMs),
+    this.post(
+      `/flash-sales/${saleId}/purchases`,
+      `{"userId":"${userId}"}`,
+      ({ status, retryAfter, text, waitedMs }) => onResponse(readResponse(status, retryAfter, text), waitedMs),
+      this.#tokens?.get(userId),
     );
   }
 }

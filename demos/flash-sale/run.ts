@@ -6,6 +6,7 @@ import { createSale, readSale } from '../shared/flash-sales.ts';
 import { HttpClient } from '../shared/http.ts';
 import { Poller } from '../shared/poller.ts';
 import { mulberry32, type Plan, planOf, type Settings } from './arrivals.ts';
+import { type SignToken, tokensOf } from './buyer-tokens.ts';
 import { type CheckedTicket, checkTickets, READERS } from './check-tickets.ts';
 import { Counters } from './counters.ts';
 import { Crowd, type CrowdOptions } from './crowd.ts';
@@ -45,12 +46,16 @@ export interface RunOptions {
   readonly url: string;
   readonly settings: Settings;
   readonly signal: AbortSignal;
+  /** Signs the tokens of the buyers; undefined: the server wants none. */
+  readonly signToken?: SignToken | undefined;
   /** Called often. */
   readonly onProgress: (progress: Progress) => void;
 }
 
 export async function simulate(options: RunOptions): Promise<Run> {
-  const client = new PurchaseClient(options.url, CONNECTIONS);
+  const { url, settings, signToken } = options;
+  const users = () => planOf(settings).buyers.map(({ userId }) => userId);
+  const client = new PurchaseClient(url, CONNECTIONS, signToken && (await tokensOf(users(), signToken)));
   // On connections of its own, so that it does not wait behind the buyers.
   const http = new HttpClient(options.url, READERS);
   try {

@@ -58,7 +58,9 @@ export function authorizationFor(origin: string): string | undefined {
   if (token === undefined) return basic;
   if (basic !== undefined)
     throw usage('a token and a user in SLUICE_URL exclude each other: both are the header Authorization');
-  return `Bearer ${token}`;
+  return bearer(token);
 }
+
+export const bearer = (given: string): string => `Bearer ${given}`;
 
 const usage = (message: string) => new CliError(message, { exitCode: USAGE_EXIT_CODE });

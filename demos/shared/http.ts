@@ -6,7 +6,7 @@ import { problem } from '../../contracts/problems.ts';
 import { routesOf } from '../../contracts/routes/index.ts';
 import type { Route } from '../../contracts/routes/route.ts';
 import { parseHttpUrl } from '../../infra/http/url.ts';
-import { authorizationFor } from './credentials.ts';
+import { authorizationFor, bearer } from './credentials.ts';
 import { CliError, messageOf } from './errors.ts';
 import { printable } from './terminal.ts';
 
@@ -70,11 +70,11 @@ export class HttpClient {
 
   /**
    * At most `connections` requests are under way at a time; further ones wait. `silenceMs`: how long the server may
-   * send nothing.
+   * send nothing. `token`: instead of that of the command.
    */
-  constructor(url: string, connections = 1, silenceMs = SILENCE_TIMEOUT_MS) {
+  constructor(url: string, connections = 1, silenceMs = SILENCE_TIMEOUT_MS, token?: string) {
     const { origin, base } = parseHttpUrl(url);
-    const authorization = authorizationFor(origin);
+    const authorization = token === undefined ? authorizationFor(origin) : bearer(token);
     this.#origin = origin;
     this.#silenceMs = silenceMs;
     this.#base = base;
@@ -129,9 +129,13 @@ export class HttpClient {
     return bodyOf(await this.call(key, parts, { signal }), 200, about);
   }
 
-  /** For thousands of requests a second: uses no promise and does not parse. Calls `onResponse` exactly once. */
-  post(path: string, json: string, onResponse: (response: RawResponse) => void): void {
-    const headers = { ...this.#headers, 'content-type': 'application/json', accept: 'application/json' };
+  /**
+   * For thousands of requests a second: uses no promise and does not parse. Calls `onResponse` exactly once. `token`:
+   * instead of that of the command.
+   */
+  post(path: string, json: string, onResponse: (response: RawResponse) => void, token?: string): void {
+    const own = token === undefined ? this.#headers : { authorization: bearer(token) };
+    const headers = { ...own, 'content-type': 'application/json', accept: 'application/json' };
     const response = { status: 0, retryAfter: undefined as unknown, text: '', waitedMs: 0 };
     const calledAt = performance.now();
     this.#pool.dispatch(

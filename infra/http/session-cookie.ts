@@ -2,11 +2,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isSecure, pathFor } from './reverse-proxy.ts';
 
-const NAME = 'sluice-session';
+export const SESSION_COOKIE = 'sluice-session';
 /** Browsers drop a larger cookie, with its name and attributes, without a word. */
 export const MAX_COOKIE_TOKEN = 3_800;
 
-const VALUE = new RegExp(`(?:^|; ?)${NAME}=([A-Za-z0-9._-]+)`);
+const VALUE = new RegExp(`(?:^|; ?)${SESSION_COOKIE}=([A-Za-z0-9._-]+)`);
 
 /** The token of the cookie; undefined if there is none or if it does not count. */
 export function sessionToken(request: IncomingMessage): string | undefined {
@@ -28,11 +28,11 @@ function isFromThisOrigin({ headers }: IncomingMessage): boolean {
 /** Sets the cookie until the token expires. */
 export function setSession(response: ServerResponse, token: string, expiresAt: number): void {
   const maxAge = Math.max(0, Math.floor(expiresAt - Date.now() / 1_000));
-  response.setHeader('Set-Cookie', `${NAME}=${token}; Max-Age=${maxAge}; ${attributes(response)}`);
+  response.setHeader('Set-Cookie', `${SESSION_COOKIE}=${token}; Max-Age=${maxAge}; ${attributes(response)}`);
 }
 
 export function endSession(response: ServerResponse): void {
-  response.setHeader('Set-Cookie', `${NAME}=; Max-Age=0; ${attributes(response)}`);
+  response.setHeader('Set-Cookie', `${SESSION_COOKIE}=; Max-Age=0; ${attributes(response)}`);
 }
 
 /** Strict: not even a link from another site carries it. HttpOnly: no script of a page can read it. */

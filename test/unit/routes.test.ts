@@ -65,7 +65,13 @@ function servedRoutes(): string[] {
     serveFailedMessages(api, []);
     serveOperatorActions(api, unused.database);
     serveSession(api, undefined);
-    serveDocuments(api, { services: serviceNames, web: serviceNames, buses: ['local'], prefix: 'sluice' });
+    serveDocuments(api, {
+      services: serviceNames,
+      web: serviceNames,
+      buses: ['local'],
+      prefix: 'sluice',
+      withTokens: false,
+    });
     serveOperations(api, {
       runners: [],
       database: unused.database,
