@@ -109,6 +109,11 @@ function fieldError({ issue: { path, message }, unknown }: FaultyField): FieldEr
 export const badRequest = (detail?: string) =>
   new Problem(400, 'bad-request', { title: 'The request cannot be read', detail });
 
+export const headersTooLarge = new Problem(431, 'headers-too-large', {
+  title: 'The headers are too large',
+  detail: 'A request may have 200 headers, of 16 KiB in all.',
+});
+
 export const malformedBody = (detail: string) =>
   new Problem(400, 'malformed-body', { title: 'The body cannot be read', detail });
 

@@ -1,10 +1,5 @@
 // Sends whole responses. Every response of this server is sent here, so every one has the security headers.
-import {
-  type OutgoingHttpHeader,
-  type OutgoingHttpHeaders,
-  STATUS_CODES,
-  type ServerResponse,
-} from 'node:http';
+import { type OutgoingHttpHeader, type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http';
 import { securityHeaders } from './security-headers.ts';
 
 const headersOf = (body: Buffer, headers: OutgoingHttpHeaders): OutgoingHttpHeaders => ({
