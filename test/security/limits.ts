@@ -1,6 +1,6 @@
 // What the attacked server and its tests have in common.
 export const LIMITS = {
-  keepAliveMs: 1_000,
+  keepAliveMs: 2_000,
   headersMs: 500,
   requestMs: 1_000,
   responseMs: 1_000,

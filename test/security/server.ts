@@ -90,7 +90,7 @@ export const openAll = (port: number, count: number): Promise<RawClient[]> =>
 
 /**
  * Runs an attack while a client sends one request after the other. Resolves with the result of the attack. Rejects if a
- * request of that client fails or takes longer than two seconds, which leaves room for pauses of a busy machine.
+ * request of that client fails or takes longer than five seconds, which leaves room for pauses of a busy machine.
  */
 export async function beside<T>({ url }: AttackedServer, attack: () => Promise<T>): Promise<T> {
   const client = new Client(url);
@@ -99,7 +99,7 @@ export async function beside<T>({ url }: AttackedServer, attack: () => Promise<T
     const { statusCode, body } = await client.request({ method: 'GET', path: '/small' });
     const text = await body.text();
     const took = performance.now() - startedAt;
-    if (statusCode !== 200 || text !== '{"text":"ok"}' || took > 2_000)
+    if (statusCode !== 200 || text !== '{"text":"ok"}' || took > 5_000)
       throw new Error(`a request beside the attack got ${statusCode} ${text} after ${Math.round(took)} ms`);
   };
   let attacking = true;
