@@ -22,7 +22,7 @@ export interface GuardOptions {
 /** Far more than clients and proxies send. node:http would ignore those after the first 2,000. */
 const MAX_HEADERS = 200;
 
-/** A browser asks again, by OPTIONS, after this time. */
+/** How long a browser may keep the response to a preflight. */
 const PREFLIGHT_SECONDS = 600;
 
 const unknownHost = new Problem(421, 'unknown-host', {
