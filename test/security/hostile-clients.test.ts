@@ -143,9 +143,9 @@ describe('clients that send too much', () => {
     ['gzip', gzipBomb],
     ['deflate', deflateBomb],
     ['br', brotliBomb],
-  ] as const)('a bomb of %s, a GiB in at most a MiB, gets a 413 and takes no memory', async ([encoding, make]) => {
+  ] as const)('a bomb of %s, 900 MiB in less than one, gets a 413 and takes no memory', async ([encoding, make]) => {
     const bomb = await make();
-    expect(bomb.length).toBeLessThan(1.1 * MIB);
+    expect(bomb.length).toBeLessThan(MIB);
     await beside(server, async () => {
       const attackers = await openAll(server.port, 10);
       for (const { socket } of attackers) {
@@ -207,19 +207,19 @@ const blank = Buffer.alloc(MIB, ' ');
 /** Gzip files may be joined. */
 async function gzipBomb(): Promise<Buffer> {
   const part = zlib.gzipSync(blank, { level: 9 });
-  return Buffer.concat([zlib.gzipSync('{"text":"'), ...Array.from({ length: 1_000 }, () => part)]);
+  return Buffer.concat([zlib.gzipSync('{"text":"'), ...Array.from({ length: 900 }, () => part)]);
 }
 
 /** So may the blocks of Deflate that no other block refers to. */
 async function deflateBomb(): Promise<Buffer> {
   const part = zlib.deflateRawSync(blank, { level: 9, finishFlush: zlib.constants.Z_SYNC_FLUSH });
-  return Buffer.concat([Buffer.from([0x78, 0x9c]), ...Array.from({ length: 1_000 }, () => part)]);
+  return Buffer.concat([Buffer.from([0x78, 0x9c]), ...Array.from({ length: 900 }, () => part)]);
 }
 
 async function brotliBomb(): Promise<Buffer> {
   const stream = zlib.createBrotliCompress({ params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 } });
   const compressed = stream.toArray();
-  for (let written = 0; written < 1_000; written++)
+  for (let written = 0; written < 900; written++)
     if (!stream.write(blank)) await new Promise((resolve) => stream.once('drain', resolve));
   stream.end();
   return Buffer.concat(await compressed);

@@ -56,8 +56,9 @@ export class RawClient {
 
   static async open(port: number): Promise<RawClient> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true });
-    const client = new RawClient(socket); // before the server can reset the connection
-    await once(socket, 'connect');
+    const client = new RawClient(socket);
+    // The server may close the connection at once.
+    await Promise.race([new Promise((resolve) => socket.once('connect', resolve)), client.closed]);
     return client;
   }
 
