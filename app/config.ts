@@ -7,6 +7,7 @@ import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { MAX_BATCH_EVENTS } from '../infra/bus/port.ts';
 import { AMQP_PARAMS, parseAmqpUrls } from '../infra/bus/rabbitmq/url.ts';
 import { POSTGRES_PARAMS, parsePostgresUrl } from '../infra/database/postgres-url.ts';
+import { hostList, originList } from '../infra/http/request-guard.ts';
 import { addressList, isBasePath } from '../infra/http/reverse-proxy.ts';
 import { parseHttpUrlWithoutUser } from '../infra/http/url.ts';
 import { messagingFailpoints } from '../infra/messaging/failpoints.ts';
@@ -44,14 +45,17 @@ const firstSegment = (path: string) => `/${path.split('/')[1] ?? ''}`;
 const ROUTES = [...new Set([...Object.values(routesOf()).map(({ path }) => firstSegment(path)), '/mqtt'])];
 const isRoute = (path: string) => ROUTES.includes(firstSegment(path).toLowerCase());
 
-function isAddressList(list: string): boolean {
-  try {
-    addressList(list);
-    return true;
-  } catch {
-    return false;
-  }
-}
+/** Whether `parse` understands the text. */
+const isReadBy =
+  (parse: (text: string) => unknown) =>
+  (text: string): boolean => {
+    try {
+      parse(text);
+      return true;
+    } catch {
+      return false;
+    }
+  };
 
 /** URLs in SERVICES_URL: each is asked for each part of a history. */
 const MAX_SERVICES = 32;
@@ -82,9 +86,28 @@ const variables = {
   TRUSTED_PROXIES: optional(
     z
       .string()
-      .refine(isAddressList)
+      .refine(isReadBy(addressList))
       .meta({ allowed: 'addresses or networks such as 127.0.0.1 or 10.0.0.0/8, separated by commas' }),
     'Reverse proxies whose X-Forwarded-Prefix (instead of BASE_PATH) and X-Forwarded-Host count. Unset: none.',
+  ),
+  ALLOWED_HOSTS: optional(
+    z
+      .string()
+      .refine(isReadBy(hostList))
+      .transform(hostList)
+      .meta({ allowed: 'host names such as shop.example.org, without scheme and port, separated by commas' }),
+    'Names by which clients reach this process, besides localhost and IP addresses. A request with another Host gets a 421. Unset: none while HOST is a loopback address, any otherwise.',
+  ),
+  CORS_ORIGINS: optional(
+    z.string().refine(isReadBy(originList)).transform(originList).meta({
+      allowed: 'origins such as https://shop.example.org or http://localhost:5173, separated by commas, not *',
+    }),
+    'Origins of other sites whose pages may send requests and read the responses (CORS). Unset: none.',
+  ),
+  MAX_CONNECTIONS: variable(
+    integer(1, 1_000_000),
+    '10000',
+    'HTTP connections at a time, WebSockets included; one more is closed at once. Each needs a file descriptor and some kilobytes of memory.',
   ),
   KEEP_ALIVE_MS: variable(
     integer(1_000, 3_600_000),

@@ -13,6 +13,7 @@ const sections: Readonly<Record<string, readonly VariableName[]>> = {
     'AUTH_USER_CLAIM',
     'SERVICE_TOKEN',
   ],
+  'Names and other sites': ['ALLOWED_HOSTS', 'CORS_ORIGINS'],
   'Reverse proxies': ['BASE_PATH', 'TRUSTED_PROXIES', 'KEEP_ALIVE_MS'],
   'External servers': [
     'DATABASE_URL',
@@ -28,7 +29,14 @@ const sections: Readonly<Record<string, readonly VariableName[]>> = {
   'Points and coupons': ['POINTS_PER_MAJOR_UNIT', 'COUPON_PERCENT', 'COUPON_MIN_MAJOR_UNITS', 'COUPON_VALID_DAYS'],
   'Failed messages': ['RETRY_ATTEMPTS', 'RETRY_BASE_MS', 'RETRY_MAX_MS', 'RESEND_AFTER_MS'],
   Timeouts: ['PUBLISH_TIMEOUT_MS', 'PAYMENT_TIMEOUT_MS', 'LEASE_MS', 'WATCHDOG_MS', 'STOP_TIMEOUT_MS'],
-  Capacity: ['PREFETCH', 'EVENTS_PER_MESSAGE', 'DATABASE_POOL_SIZE', 'INBOX_RETENTION_DAYS', 'FAILED_RETENTION_DAYS'],
+  Capacity: [
+    'MAX_CONNECTIONS',
+    'PREFETCH',
+    'EVENTS_PER_MESSAGE',
+    'DATABASE_POOL_SIZE',
+    'INBOX_RETENTION_DAYS',
+    'FAILED_RETENTION_DAYS',
+  ],
   'Demonstrations and tests': ['STEP_LATENCY_MS', 'WARM_UP', 'FAILPOINT'],
 };
 

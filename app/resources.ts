@@ -152,8 +152,8 @@ export class Resources {
   }
 
   /** Serves the embedded broker over WebSocket; does nothing with MQTT_URL. `adopt`: for each request, first. */
-  attach(server: Server, adopt: (request: IncomingMessage) => void): void {
-    this.#broker.attach?.(server, adopt);
+  attach(server: Server, admit: (request: IncomingMessage, socket: Duplex) => boolean): void {
+    this.#broker.attach?.(server, admit);
   }
 
   /** For a stop: servers that are away or do not respond are no longer waited for. Safe to call twice. */
@@ -177,7 +177,7 @@ export class Resources {
 export interface Broker {
   readonly publisher: MqttPublisher;
   readonly connect: Connect;
-  readonly attach?: (server: Server, adopt: (request: IncomingMessage) => void) => void;
+  readonly attach?: (server: Server, admit: (request: IncomingMessage, socket: Duplex) => boolean) => void;
   /** Serves the connection of another thread. */
   readonly accept?: (stream: Duplex) => void;
   readonly close: () => Promise<void>;
@@ -228,7 +228,7 @@ export async function openBroker(config: Config, log: Logger, verifier: TokenVer
   return {
     publisher: broker.publisher,
     connect: broker.connectInternal,
-    attach: (server, adopt) => broker.acceptWebSockets(server, adopt),
+    attach: (server, admit) => broker.acceptWebSockets(server, admit),
     accept: (stream) => broker.acceptInternal(stream),
     close: () => broker.close(),
   };

@@ -5,13 +5,15 @@ import type { RequestListener } from 'node:http';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { Readiness } from '../contracts/operations.ts';
+import { responseHeaders } from '../contracts/routes/route.ts';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import type { Api } from '../infra/http/api.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
+import { isLoopback, RequestGuard } from '../infra/http/request-guard.ts';
 import { addressList, ReverseProxy } from '../infra/http/reverse-proxy.ts';
 import { routeOf } from '../infra/http/route-of.ts';
-import { listenAt } from '../infra/http/server.ts';
+import { type HttpObservers, listenAt } from '../infra/http/server.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
 import { sendConsoleTo } from '../infra/observability/console.ts';
 import { openLog } from '../infra/observability/log.ts';
@@ -20,6 +22,7 @@ import { Metrics } from '../infra/observability/metrics.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
 import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
+import { ThrottledLog } from '../infra/runtime/throttled-log.ts';
 import { type AccessControl, openAccessControl } from './access/access-control.ts';
 import { serveSession } from './access/session.ts';
 import { serveFailedMessages } from './admin/failed-messages.ts';
@@ -285,19 +288,40 @@ class Sluice {
       (next, { service }) => service.front?.(next, authentication) ?? next,
       overload.guard(app),
     );
-    const { BASE_PATH: basePath = '', TRUSTED_PROXIES } = this.#config;
+    const { BASE_PATH: basePath = '', TRUSTED_PROXIES, HOST, ALLOWED_HOSTS, CORS_ORIGINS = [] } = this.#config;
     const proxy = new ReverseProxy({ basePath, trusted: TRUSTED_PROXIES ? addressList(TRUSTED_PROXIES) : undefined });
-    const { requests } = this.#metrics;
-    const http = await listenAt(this.#config, proxy.before(listener), (request, response, seconds) => {
-      const status = response.headersSent ? response.statusCode : undefined;
-      requests.record({ method: request.method, route: routeOf(request), status }, seconds);
+    const guard = new RequestGuard({
+      hosts: ALLOWED_HOSTS ?? (isLoopback(HOST) ? [] : undefined),
+      origins: CORS_ORIGINS,
+      exposedHeaders: Object.keys(responseHeaders),
     });
+    const http = await listenAt(this.#config, proxy.before(guard.before(listener)), this.#httpObservers());
     this.#shutdown.add(() => http.close());
-    resources.attach(http.server, (request) => proxy.adopt(request));
+    resources.attach(http.server, (request, socket) => {
+      proxy.adopt(request);
+      return guard.admitUpgrade(request, socket);
+    });
     this.#url = http.url;
     // After listening, so that a port in use is reported at once. Requests that come meanwhile get their response.
     if (this.#config.WARM_UP === 'on') for (const { service } of served) await service.warmUp?.();
     this.#warm = true;
+  }
+
+  /** Count requests, and connections above the maximum. */
+  #httpObservers(): HttpObservers {
+    const { requests, droppedConnections } = this.#metrics;
+    const { MAX_CONNECTIONS } = this.#config;
+    const log = new ThrottledLog(this.#log);
+    return {
+      onResponse: (request, response, seconds) => {
+        const status = response.headersSent ? response.statusCode : undefined;
+        requests.record({ method: request.method, route: routeOf(request), status }, seconds);
+      },
+      onDrop: () => {
+        droppedConnections.inc();
+        log.warn({ MAX_CONNECTIONS }, 'closed a connection, because MAX_CONNECTIONS are open');
+      },
+    };
   }
 
   /** The histories of orders, if this process serves the order service. */

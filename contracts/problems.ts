@@ -8,8 +8,13 @@ export const problems = {
   unauthenticated: { status: 401, about: 'The request needs a token, and has none or one that is not valid.' },
   'payment-declined': { status: 402, about: 'The payment was declined; nothing was charged.' },
   forbidden: { status: 403, about: 'The token lacks a role, or is that of another user.' },
+  'cross-site': {
+    status: 403,
+    about: 'A page of another site must not cause this request; `CORS_ORIGINS` names the sites that may.',
+  },
   'not-found': { status: 404, about: 'There is no such resource.' },
   'method-not-allowed': { status: 405, about: 'The resource has no such method; `Allow` lists those that it has.' },
+  'request-timeout': { status: 408, about: 'The request did not arrive within the time for it.' },
   'not-payable': { status: 409, about: 'The order has expired, is cancelled, or requires no payment.' },
   'payment-under-way': {
     status: 409,
@@ -25,9 +30,14 @@ export const problems = {
   'sold-out': { status: 409, about: 'All units are sold or held.' },
   'body-too-large': { status: 413, about: 'The body is too large.' },
   'unsupported-media-type': { status: 415, about: 'The media type, encoding or charset of the body is not supported.' },
+  'unknown-host': {
+    status: 421,
+    about: 'The server has no such name: `Host` is none of localhost, an IP address and the names in `ALLOWED_HOSTS`.',
+  },
   'invalid-request': { status: 422, about: 'Fields, parameters or headers are invalid; `errors` names each of them.' },
   'idempotency-key-reused': { status: 422, about: 'The `Idempotency-Key` was used before, with another body.' },
   'queue-full': { status: 429, about: 'The queue of the sale is full; `Retry-After` says when a place is likely.' },
+  'headers-too-large': { status: 431, about: 'The headers are too many, or larger than 16 KiB.' },
   'internal-error': { status: 500, about: 'An unexpected error, which is logged.' },
   unavailable: { status: 503, about: 'A resource is away, or the load is too high; retrying is safe.' },
 } as const satisfies Record<string, { readonly status: number; readonly about: string }>;

@@ -1,6 +1,7 @@
 // The settings of access control.
 import { z } from 'zod';
 import { MIN_SECRET_BYTES } from '../../infra/access/keys.ts';
+import { isLoopback } from '../../infra/http/request-guard.ts';
 import { parseHttpUrlWithoutUser } from '../../infra/http/url.ts';
 import { choice, optional, optionalSecret, type SettingsOf, url, variable } from '../../infra/runtime/settings.ts';
 
@@ -49,9 +50,6 @@ interface Process {
   /** Other processes run the rest of the system. */
   readonly isSeparate: boolean;
 }
-
-/** Whether only this machine can reach a server that listens on `host`. */
-export const isLoopback = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|::1|0:0:0:0:0:0:0:1)$/i.test(host);
 
 /** What is missing, or contradicts, as sentences that name the variables. */
 export function accessProblems(settings: AccessSettings, { HOST, SERVICES_URL, isSeparate }: Process): string[] {

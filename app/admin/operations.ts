@@ -6,6 +6,7 @@ import type { Database } from '../../infra/database/port.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
 import { callerOf } from '../../infra/http/authentication.ts';
 import type { OverloadGuard } from '../../infra/http/overload.ts';
+import { sendText } from '../../infra/http/send.ts';
 import { type Metrics, setOrRemove } from '../../infra/observability/metrics.ts';
 import { failingWork } from '../../infra/runtime/failure-streak.ts';
 import { within } from '../../infra/runtime/promises.ts';
@@ -67,7 +68,7 @@ export function serveOperations(api: Api, options: OperationsOptions): void {
     for (const [reason, count] of Object.entries(overload.rejected)) metrics.overload.inc({ reason }, count);
     const { lagMs } = overload;
     setOrRemove(metrics.eventLoopLag, {}, lagMs === undefined ? undefined : lagMs / 1_000);
-    response.type(metrics.registry.contentType).send(await metrics.text(others));
+    sendText(response, 200, { 'Content-Type': metrics.registry.contentType }, await metrics.text(others));
     return undefined;
   });
 }

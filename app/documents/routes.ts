@@ -6,10 +6,11 @@ import { routesOf } from '../../contracts/routes/index.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
 import { pathFor } from '../../infra/http/reverse-proxy.ts';
+import { sendText } from '../../infra/http/send.ts';
 import type { AsyncApiScope } from './asyncapi.ts';
 
 /** The files are read at the first request, like the documents. They may be cached, but not without a check. */
-const fileHeaders = { 'Cache-Control': 'no-cache', 'X-Content-Type-Options': 'nosniff' };
+const fileHeaders = { 'Cache-Control': 'no-cache' };
 
 interface Scope extends AsyncApiScope {
   /** The services whose routes the process serves. */
@@ -35,14 +36,14 @@ export function serveDocuments(api: Api, scope: Scope): void {
       openapi: pathFor(request, routes.readOpenApi.path),
       asyncapi: pathFor(request, routes.readAsyncApi.path),
     });
-    response.set(headers).send(html);
+    sendText(response, 200, headers, html);
     return undefined;
   });
   api.handle(routes.readProblem, async ({ params }, request, response) => {
     const { problemPage } = await import('./problem-page.ts');
     const links = { style: pathFor(request, routes.readDocsStyle.path), docs: pathFor(request, routes.readDocs.path) };
     const { html, headers } = problemPage(params.name, Object.values(routesOf(scope.web)), links);
-    response.set(headers).send(html);
+    sendText(response, 200, headers, html);
     return undefined;
   });
   for (const [route, file] of [
@@ -52,10 +53,7 @@ export function serveDocuments(api: Api, scope: Scope): void {
     const text = once(() => readFile(new URL(`../../infra/documents/page/browser/${file}`, import.meta.url), 'utf8'));
     api.handle(route, async (_input, _request, response) => {
       const [type] = route.responses[200].media;
-      response
-        .set(fileHeaders)
-        .type(type)
-        .send(await text());
+      sendText(response, 200, { ...fileHeaders, 'Content-Type': `${type}; charset=utf-8` }, await text());
       return undefined;
     });
   }

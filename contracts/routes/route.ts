@@ -74,16 +74,20 @@ export interface Route {
   readonly problems?: readonly ProblemName[];
 }
 
+/** A server responds with these before it knows the route. */
+const ofEveryRoute = ['bad-request', 'request-timeout', 'unknown-host', 'headers-too-large', 'unavailable'] as const;
+
 /** Names the error responses of a route: those that it declares, and those that follow from its declaration. */
 export const problemsOf = ({ method, access, userIn, params, problems = [] }: Route): readonly ProblemName[] => [
+  ...(method === 'get' ? [] : (['cross-site'] as const)),
   ...(method === 'get' || method === 'delete'
     ? []
-    : (['malformed-body', 'bad-request', 'body-too-large', 'unsupported-media-type'] as const)),
+    : (['malformed-body', 'body-too-large', 'unsupported-media-type'] as const)),
   ...(access === 'public' ? [] : (['unauthenticated', 'forbidden'] as const)),
   ...(params || userIn === 'query' ? (['not-found'] as const) : []),
   'invalid-request', // every route: for a header Idempotency-Key that means nothing there, at the least
   ...problems,
-  'unavailable',
+  ...ofEveryRoute,
 ];
 
 /** The parameter for the id of a `what`. */

@@ -1,10 +1,12 @@
 // RFC 9457 problem details. Errors become HTTP responses only here.
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import zlib from 'node:zlib';
 import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
 import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../database/port.ts';
+import { rawResponse, send } from './send.ts';
 import { unknownField } from './unknown-field.ts';
 
 /** `path`: of the field, such as `items.0.quantity`. */
@@ -19,6 +21,8 @@ interface ProblemDetails {
   readonly errors?: readonly FieldError[];
   readonly headers?: Readonly<Record<string, string>>;
 }
+
+const TYPE = { 'Content-Type': 'application/problem+json; charset=utf-8' };
 
 export class Problem extends Error {
   readonly status: number;
@@ -35,11 +39,21 @@ export class Problem extends Error {
 
   /** Serialized once, however often the problem is sent. `further`: headers of this response alone. */
   send(response: ServerResponse, further?: OutgoingHttpHeaders): void {
+    send(response, this.status, { ...TYPE, ...this.details.headers, ...further }, this.#serialized());
+  }
+
+  /** Sends the problem over a connection without a response, which then ends. */
+  end(socket: Duplex): void {
+    socket.on('error', () => socket.destroy());
+    const response = rawResponse(this.status, { ...TYPE, ...this.details.headers }, this.#serialized());
+    socket.end(response, () => socket.destroy());
+  }
+
+  #serialized(): Buffer {
     const { name, status } = this;
-    const { title, detail, errors, headers } = this.details;
+    const { title, detail, errors } = this.details;
     this.#body ??= Buffer.from(JSON.stringify({ type: `/problems/${name}`, title, status, detail, errors }));
-    const type = { 'Content-Type': 'application/problem+json; charset=utf-8', 'Content-Length': this.#body.length };
-    response.writeHead(status, { ...type, ...headers, ...further }).end(this.#body);
+    return this.#body;
   }
 }
 
@@ -91,6 +105,14 @@ function fieldError({ issue: { path, message }, unknown }: FaultyField): FieldEr
   if (unknown === undefined) return { path: path.join('.'), message };
   return { path: [...path, unknown].join('.'), message: unknownField(unknown, message ? message.split('\n') : []) };
 }
+
+export const badRequest = (detail?: string) =>
+  new Problem(400, 'bad-request', { title: 'The request cannot be read', detail });
+
+export const headersTooLarge = new Problem(431, 'headers-too-large', {
+  title: 'The headers are too large',
+  detail: 'A request may have 200 headers, of 16 KiB in all.',
+});
 
 export const malformedBody = (detail: string) =>
   new Problem(400, 'malformed-body', { title: 'The body cannot be read', detail });
@@ -168,7 +190,6 @@ export function problemHandler(log: Logger): ErrorRequestHandler {
 
 /** A JSON response without Express. */
 export function sendJson(response: ServerResponse, status: number, value: unknown, headers: OutgoingHttpHeaders): void {
-  const body = Buffer.from(JSON.stringify(value));
-  const type = { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': body.length };
-  response.writeHead(status, { ...type, ...headers }).end(body);
+  const type = { 'Content-Type': 'application/json; charset=utf-8' };
+  send(response, status, { ...type, ...headers }, Buffer.from(JSON.stringify(value)));
 }

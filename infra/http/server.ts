@@ -1,10 +1,12 @@
-// The listening server: fails with a clear error if it cannot listen, and stops without resetting a client.
+// The listening server: fails with a clear error if it cannot listen, ends the connections of clients that are too slow,
+// and stops without resetting a client.
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deferred } from '../runtime/promises.ts';
 import { bracketed, hostPort } from '../runtime/server-url.ts';
 import { StartupError } from '../runtime/startup-error.ts';
+import { badRequest, headersTooLarge, Problem } from './problem.ts';
 
 /** How long the server continues to respond after a stop began. */
 const LAME_DUCK_MS = 250;
@@ -18,6 +20,12 @@ const DRAIN_MS = 3_000;
  */
 const MAX_ARRIVED = 10_000;
 
+/**
+ * Requests on one connection that have no response yet. Browsers and HTTP libraries send the next one after a response;
+ * a client that sends thousands at once would occupy whole turns of the event loop.
+ */
+const MAX_PIPELINED = 100;
+
 export class PortInUse extends StartupError {
   constructor(variable: string, host: string, port: number, cause?: unknown) {
     const remedy = `stop what uses it, or set ${variable} to another port (0 takes a free one)`;
@@ -25,34 +33,57 @@ export class PortInUse extends StartupError {
   }
 }
 
-/**
- * How long an idle connection stays open. Longer than the 60 s after which common load balancers close theirs: a server
- * that closes first resets the requests that are on their way.
- */
-const KEEP_ALIVE_MS = 65_000;
+/** A client that sends or reads more slowly than these allow loses its connection. */
+const DEFAULTS = {
+  /**
+   * How long an idle connection stays open, also one on which no request has come yet. Longer than the 60 s after which
+   * common load balancers close theirs: a server that closes first resets the requests that are on their way.
+   */
+  keepAliveMs: 65_000,
+  /** From the first byte of a request to the end of its headers. They fit into a few packets, sent at once. */
+  headersMs: 10_000,
+  /** From the first byte of a request to its last. 1 MiB, the largest body, takes that long at 150 kbit/s. */
+  requestMs: 60_000,
+  /** From the end of a response until the operating system has taken its last byte. */
+  responseMs: 60_000,
+  /**
+   * For the rest of a request that has its response already: a client that still sends reads the response first, if the
+   * connection is not reset under it.
+   */
+  lingerMs: 2_000,
+  /** How often the server looks for requests that are too slow. */
+  checkEveryMs: 5_000,
+  /** Connections at a time; one more is closed at once. */
+  maxConnections: Number.POSITIVE_INFINITY,
+};
 
-/** Node's own limits for the headers of a request and for a whole request. */
-const HEADERS_MS = 60_000;
-const REQUEST_MS = 300_000;
+/** node:http responds with 431 to larger ones. */
+const MAX_HEADERS_BYTES = 16 * 1024;
 
 interface ListenSettings {
   readonly HOST: string;
   readonly PORT: number;
   readonly KEEP_ALIVE_MS?: number;
+  readonly MAX_CONNECTIONS?: number;
 }
 
 /** Called when the response to a request has ended or its connection is closed: how long after the request arrived. */
 type OnResponse = (request: IncomingMessage, response: ServerResponse, seconds: number) => void;
 
-interface ListenOptions {
-  readonly keepAliveMs?: number | undefined;
-  readonly onResponse?: OnResponse | undefined;
+export interface HttpObservers {
+  readonly onResponse?: OnResponse;
+  /** Called for each connection above the maximum. */
+  readonly onDrop?: () => void;
 }
 
+type ListenLimits = Partial<typeof DEFAULTS>;
+type ListenOptions = ListenLimits & HttpObservers;
+
 /** Rejects with a StartupError that says how to change the settings if the server cannot listen there. */
-export const listenAt = (settings: ListenSettings, handler: RequestListener, onResponse?: OnResponse) => {
-  const { HOST, PORT, KEEP_ALIVE_MS: keepAliveMs } = settings;
-  return listen(handler, HOST, PORT, { keepAliveMs, onResponse }).catch((error) => {
+export const listenAt = (settings: ListenSettings, handler: RequestListener, observers?: HttpObservers) => {
+  const { HOST, PORT, KEEP_ALIVE_MS: keepAliveMs = DEFAULTS.keepAliveMs } = settings;
+  const { MAX_CONNECTIONS: maxConnections = DEFAULTS.maxConnections } = settings;
+  return listen(handler, HOST, PORT, { ...observers, keepAliveMs, maxConnections }).catch((error) => {
     throw listenError(error, HOST, PORT);
   });
 };
@@ -62,24 +93,29 @@ export async function listen(
   handler: RequestListener,
   host: string,
   port: number,
-  { keepAliveMs = KEEP_ALIVE_MS, onResponse }: ListenOptions = {},
+  options: ListenOptions = {},
 ): Promise<HttpServer> {
-  // The limit for headers also ends a connection on which no request has come yet, such as one that a load balancer
-  // opened in advance, so it must not end sooner than an idle one.
-  const headersTimeout = Math.max(HEADERS_MS, keepAliveMs + 1_000);
-  const requestTimeout = Math.max(REQUEST_MS, headersTimeout);
-  const server = createServer({ keepAliveTimeout: keepAliveMs, headersTimeout, requestTimeout });
+  const limits = { ...DEFAULTS, ...options };
+  const server = createServer({
+    keepAliveTimeout: limits.keepAliveMs,
+    headersTimeout: limits.headersMs,
+    requestTimeout: limits.requestMs,
+    connectionsCheckingInterval: limits.checkEveryMs,
+    maxHeaderSize: MAX_HEADERS_BYTES,
+  });
+  server.maxConnections = limits.maxConnections;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, 1024, resolve);
   });
-  return new HttpServer(server, handler, onResponse);
+  return new HttpServer(server, handler, limits);
 }
 
 export class HttpServer {
   readonly server: Server;
   readonly url: string;
   readonly #handler: RequestListener;
+  readonly #limits: Required<ListenLimits>;
   /** Requests of this turn of the event loop. */
   #arrived: [IncomingMessage, ServerResponse][] = [];
   #inFlight = 0;
@@ -88,11 +124,17 @@ export class HttpServer {
   #closing: Promise<void> | undefined;
 
   /** `server` listens, and no connection has been accepted yet. */
-  constructor(server: Server, handler: RequestListener, onResponse?: OnResponse) {
+  constructor(server: Server, handler: RequestListener, limits: Required<ListenLimits> & HttpObservers) {
     const { address, port } = server.address() as AddressInfo;
+    const { onResponse, onDrop } = limits;
     this.#handler = handler;
+    this.#limits = limits;
     this.url = `http://${hostPort({ host: address, port })}`;
     this.server = server.on('request', (request, response) => {
+      const { socket } = request;
+      if ((responsesOf.get(socket)?.size ?? 0) >= MAX_PIPELINED) socket.destroy();
+      // The parser goes on to the end of what it has read.
+      if (socket.destroyed) return;
       // A keep-alive connection would be reused for ever, so each response ends its connection during a stop.
       if (this.#closing) response.setHeader('Connection', 'close');
       this.#inFlight++;
@@ -102,10 +144,47 @@ export class HttpServer {
         this.#inFlight--;
         if (this.#inFlight === 0) this.#drained?.resolve();
       });
-      closeWithItsSocket(request.socket, response);
+      closeWithItsSocket(socket, response);
+      this.#boundResponse(request, response);
       if (this.#arrived.push([request, response]) === 1) setImmediate(() => this.#handleArrived());
       if (this.#arrived.length >= MAX_ARRIVED) this.#handleArrived();
     });
+    server.on('clientError', (error, socket) => this.#rejectUnread(error, socket as Socket));
+    if (onDrop) server.on('drop', onDrop);
+  }
+
+  /** Ends the connection of a client that does not read its response, or continues to send a request that has one. */
+  #boundResponse(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    const { responseMs, lingerMs } = this.#limits;
+    const destroyAfter = (ms: number) => setTimeout(() => socket.destroy(), ms);
+    response.once('prefinish', () => {
+      // Nearly always, the operating system has taken the response at once.
+      if (socket.writableLength === 0) return;
+      const timer = destroyAfter(responseMs);
+      response.once('close', () => clearTimeout(timer));
+    });
+    response.once('finish', () => {
+      if (request.complete) return;
+      const timer = destroyAfter(lingerMs);
+      for (const event of ['end', 'close']) request.once(event, () => clearTimeout(timer));
+    });
+  }
+
+  /** Responds to a request that node:http cannot read or has not read in time. */
+  #rejectUnread(error: NodeJS.ErrnoException, socket: Socket): void {
+    const { keepAliveMs, headersMs } = this.#limits;
+    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0) {
+      // No request has come yet. A load balancer has opened the connection in advance, so it may stay idle; the time for
+      // the headers of its first request begins with their first byte.
+      const closeIdle = () => socket.bytesRead === 0 && socket.destroy();
+      const timer = setTimeout(closeIdle, keepAliveMs + 1_000 - headersMs);
+      socket.once('close', () => clearTimeout(timer));
+      return;
+    }
+    const responds = [...(responsesOf.get(socket) ?? [])].some(({ headersSent }) => headersSent);
+    if (responds || !socket.writable) socket.destroy();
+    else unreadProblem(error.code).end(socket);
   }
 
   /**
@@ -142,6 +221,15 @@ export class HttpServer {
     if (this.#inFlight > 0) await Promise.race([this.#drained.promise, delay(DRAIN_MS, undefined, { ref: false })]);
     this.server.closeAllConnections();
   }
+}
+
+const requestTimeout = new Problem(408, 'request-timeout', { title: 'The request did not arrive in time' });
+
+/** `code`: of node:http's error. */
+function unreadProblem(code: string | undefined): Problem {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return requestTimeout;
+  if (code === 'HPE_HEADER_OVERFLOW') return headersTooLarge;
+  return badRequest('It is not HTTP/1.1.');
 }
 
 const responsesOf = new WeakMap<Socket, Set<ServerResponse>>();

@@ -1,5 +1,6 @@
 // The cookie that holds a browser's token. It counts only where no other site can have caused the request.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isSameHost } from './request-guard.ts';
 import { isSecure, pathFor } from './reverse-proxy.ts';
 
 export const SESSION_COOKIE = 'sluice-session';
@@ -22,7 +23,7 @@ function isFromThisOrigin({ headers }: IncomingMessage): boolean {
   const site = headers['sec-fetch-site'];
   if (site !== undefined) return site === 'same-origin';
   const { origin, host } = headers;
-  return origin !== undefined && URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
+  return origin !== undefined && isSameHost(origin, host);
 }
 
 /** Sets the cookie until the token expires. */

@@ -4,18 +4,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { html, Markup } from './html.ts';
 import type { Problem } from './problem.ts';
 import { pathFor } from './reverse-proxy.ts';
+import { pageHeaders } from './security-headers.ts';
+import { sendText } from './send.ts';
 
 const STYLE = `body { max-width: 34rem; margin: 3rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color-scheme: light dark }
 textarea, button { font: inherit; width: 100%; box-sizing: border-box }
 button { margin-top: 1rem; padding: .6rem }`;
 
-const POLICY = [
-  "default-src 'none'",
-  `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
-  "form-action 'self'",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-].join('; ');
+const headers = pageHeaders({
+  'style-src': [`'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`],
+  'form-action': ["'self'"],
+});
 
 /** With the status and headers of the problem that a program would get. After signing in, the same path is shown. */
 export function sendSignInPage(request: IncomingMessage, response: ServerResponse, { status, details }: Problem): void {
@@ -43,16 +42,6 @@ export function sendSignInPage(request: IncomingMessage, response: ServerRespons
 </body>
 </html>
 `;
-  response
-    .writeHead(status, {
-      ...details.headers,
-      'Content-Type': 'text/html; charset=utf-8',
-      'Content-Length': Buffer.byteLength(text),
-      'Content-Security-Policy': POLICY,
-      'Cache-Control': 'no-store',
-      'Referrer-Policy': 'same-origin',
-      'X-Content-Type-Options': 'nosniff',
-      Vary: 'Accept',
-    })
-    .end(text);
+  const type = { 'Content-Type': 'text/html; charset=utf-8', Vary: 'Accept' };
+  sendText(response, status, { ...headers, ...details.headers, ...type }, text);
 }

@@ -87,6 +87,11 @@ export class Metrics {
     'Requests rejected with 503 before any work, because the event loop lagged or too many were in progress.',
     ['reason'],
   );
+  readonly droppedConnections = this.#counter(
+    'sluice_http_connections_dropped_total',
+    'Connections closed at once, because MAX_CONNECTIONS were open.',
+    [],
+  );
   readonly eventLoopLag = this.#gauge(
     'sluice_event_loop_lag_seconds',
     'How long a request that may be rejected has waited for the event loop; absent while none come.',

@@ -12,6 +12,7 @@ import { callerOf, requireOwner } from '../../infra/http/authentication.ts';
 import { prefersHtml } from '../../infra/http/prefers-html.ts';
 import { notFound } from '../../infra/http/problem.ts';
 import { pathFor } from '../../infra/http/reverse-proxy.ts';
+import { sendText } from '../../infra/http/send.ts';
 import { createSale } from './create-sale.ts';
 import type { Page } from './pages/page.ts';
 import { rejectedPage, salePage, ticketPage } from './pages/pages.ts';
@@ -101,5 +102,5 @@ const closesInThePast = () =>
   new z.ZodError([{ code: 'custom', path: ['closesAt'], message: 'must be in the future', input: undefined }]);
 
 function sendPage(response: Response, { html, headers }: Page): undefined {
-  response.set(headers).send(html);
+  sendText(response, 200, headers, html);
 }

@@ -12,6 +12,7 @@ import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { RequestGuard } from '../../infra/http/request-guard.ts';
 import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
 import { Presence } from '../../infra/mqtt/presence.ts';
 import { userTopic } from '../../infra/mqtt/topics.ts';
@@ -244,7 +245,8 @@ describe('WebSocket', () => {
   async function withHttp() {
     const broker = await start();
     const server = createServer((_request, response) => response.end('page'));
-    broker.acceptWebSockets(server);
+    const guard = new RequestGuard({ hosts: [], origins: ['https://shop.example.org'], exposedHeaders: [] });
+    broker.acceptWebSockets(server, (request, socket) => guard.admitUpgrade(request, socket));
     const host = `127.0.0.1:${await listen(server)}`;
     cleanUps.push(() => server.close());
     const open = (headers: Record<string, string>, path = '/mqtt') =>
@@ -252,9 +254,9 @@ describe('WebSocket', () => {
     return { broker, host, open };
   }
 
-  test('accepts pages of the same origin, and programs, which send no origin', async () => {
+  test('accepts pages of the same origin and of CORS_ORIGINS, and programs, which send no origin', async () => {
     const { broker, host, open } = await withHttp();
-    for (const headers of [{ Origin: `http://${host}` }, {}]) {
+    for (const headers of [{ Origin: `http://${host}` }, { Origin: 'https://shop.example.org' }, {}]) {
       const { client, received } = open(headers);
       await client.subscribeAsync('p/users/u/notifications', { qos: 1 });
       await broker.publisher.publish('p/users/u/notifications', 'hello', { qos: 1 });
@@ -270,6 +272,8 @@ describe('WebSocket', () => {
       await expect(rejection(origin), origin).rejects.toThrow('403');
     }
     await expect(rejection(undefined, '/other')).rejects.toThrow('404');
+    const rebound = new WebSocket(`ws://${host}/mqtt`, 'mqtt', { headers: { Host: 'evil.example' } });
+    await expect(once(rebound, 'open')).rejects.toThrow('421');
   });
 });
 

@@ -41,10 +41,10 @@ test('at most 10,000 requests wait to be handled', async () => {
   let handled = 0;
   const { server } = await listen(() => handled++, '127.0.0.1', 0);
   cleanUps.push(() => server.close());
-  const socket = new Socket();
   // As the parser does for each request that it has read: so many need a hundred clients that pipeline.
   const arrive = (requests: number) => {
-    for (; requests > 0; requests--) {
+    for (let socket = new Socket(); requests > 0; requests--) {
+      if (requests % 100 === 0) socket = new Socket();
       const request = new IncomingMessage(socket);
       server.emit('request', request, new ServerResponse(request));
     }

@@ -31,7 +31,7 @@ function entry(id: string, page = both): string {
 describe('the page', () => {
   test('loads its own style and script, and nothing else', () => {
     expect(both.headers['Content-Security-Policy']).toBe(
-      "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+      "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none';object-src 'none';style-src 'self';script-src 'self'",
     );
     const loaded = [...both.html.matchAll(/<(?:link|script|img|iframe)[^>]*(?:href|src)="([^"]*)"/g)].map(
       ([, url]) => url,

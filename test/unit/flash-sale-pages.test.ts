@@ -87,12 +87,13 @@ const withoutInlines = (page: Page) => page.html.replace(/<(script|style)[^>]*>.
 describe('every page', () => {
   test.each(allPages())('%s: the policy allows its own style and script, and nothing else', (_name, page) => {
     const { 'Content-Security-Policy': policy, ...headers } = page.headers;
-    const directives = new Map(policy?.split('; ').map((part) => part.split(/ (.*)/) as [string, string]));
+    const directives = new Map(policy?.split(';').map((part) => part.split(/ (.*)/) as [string, string]));
     expect(directives.get('default-src')).toBe("'none'");
     expect(directives.get('style-src')).toBe(sourceOf(only(page, /<style>(.*?)<\/style>/gs)));
     expect(directives.get('form-action')).toBe("'self'");
     expect(directives.get('frame-ancestors')).toBe("'none'");
     expect(directives.get('base-uri')).toBe("'none'");
+    expect(directives.get('object-src')).toBe("'none'");
     const scripts = page.html.match(/<script/g)?.length ?? 0;
     expect(directives.get('script-src')).toBe(scripts === 0 ? undefined : sourceOf(scriptOf(page)));
     expect(directives.get('connect-src')).toBe(scripts === 0 ? undefined : "'self'");

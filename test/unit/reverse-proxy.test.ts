@@ -123,15 +123,3 @@ test('a list of proxies has addresses and networks of both versions', () => {
   ])
     expect(() => addressList(list)).toThrow(RangeError);
 });
-
-test('an idle connection stays open longer than load balancers keep theirs, and no other limit ends it sooner', async () => {
-  for (const [keepAliveMs, expected] of [
-    [undefined, [65_000, 66_000, 300_000]],
-    [1_000, [1_000, 60_000, 300_000]],
-    [3_600_000, [3_600_000, 3_601_000, 3_601_000]],
-  ] as const) {
-    const { server } = await listen((_request, response) => response.end(), '127.0.0.1', 0, { keepAliveMs });
-    closing.push(() => server.close());
-    expect([server.keepAliveTimeout, server.headersTimeout, server.requestTimeout]).toEqual(expected);
-  }
-});

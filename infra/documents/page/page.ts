@@ -1,6 +1,7 @@
 // GET /docs: a page that shows an OpenAPI 3.1 and an AsyncAPI 3.0 document. Everything is in the HTML, so the page needs
 // no script; the script adds a search.
 import { html, type Markup } from '../../http/html.ts';
+import { pageHeaders } from '../../http/security-headers.ts';
 import { channelGroups, messageGroups, schemaAnchors, serverGroups } from './events.ts';
 import { anchorOf, entriesOf, type Node, nodeOf, refName, type Source, textOf } from './node.ts';
 import { operationGroups } from './operations.ts';
@@ -36,18 +37,9 @@ interface Part {
 }
 
 const headers = {
+  ...pageHeaders({ 'style-src': ["'self'"], 'script-src': ["'self'"] }),
   'Content-Type': 'text/html; charset=utf-8',
-  'Content-Security-Policy': [
-    "default-src 'none'",
-    "style-src 'self'",
-    "script-src 'self'",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-  ].join('; '),
   'Cache-Control': 'no-cache',
-  'Referrer-Policy': 'same-origin',
-  'X-Content-Type-Options': 'nosniff',
 };
 
 interface Content {

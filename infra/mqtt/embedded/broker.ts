@@ -102,19 +102,17 @@ export class EmbeddedBroker {
   }
 
   /**
-   * Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. Browsers let any site open a
-   * WebSocket to any server, so the Origin header is checked. `adopt` may change a request before that.
+   * Accepts MQTT over WebSocket on /mqtt. Browsers let any site open a WebSocket to any server, so `admit` decides about
+   * each request, and responds to one that it rejects.
    */
-  acceptWebSockets(server: HttpServer, adopt: (request: IncomingMessage) => void = () => undefined): void {
+  acceptWebSockets(server: HttpServer, admit: (request: IncomingMessage, socket: Duplex) => boolean): void {
     const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      adopt(request);
+      if (!admit(request, socket)) return;
       if (request.url?.split('?')[0] !== WEBSOCKET_PATH) {
         // Another listener, if there is one, handles other paths.
         if (server.listenerCount('upgrade') === 1) reject(socket, '404 Not Found');
-      } else if (isSameOrigin(request)) {
-        this.#webSockets.handleUpgrade(request, socket, head, (client) => this.#accept(createWebSocketStream(client)));
       } else {
-        reject(socket, '403 Forbidden');
+        this.#webSockets.handleUpgrade(request, socket, head, (client) => this.#accept(createWebSocketStream(client)));
       }
     };
     server.on('upgrade', upgrade);
@@ -184,12 +182,6 @@ function listenError(error: NodeJS.ErrnoException, host: string, port: number): 
   const remedy = 'set them to an address and a port of this machine';
   const message = `cannot listen on HOST=${host}, MQTT_PORT=${port} (${error.message}): ${remedy}`;
   return new StartupError(message, { cause: error });
-}
-
-/** Programs send no Origin, browsers always do. */
-function isSameOrigin({ headers: { origin, host } }: IncomingMessage): boolean {
-  if (origin === undefined) return true;
-  return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
 }
 
 function reject(socket: Duplex, status: string): void {

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { html, Markup } from '../../../infra/http/html.ts';
+import { pageHeaders } from '../../../infra/http/security-headers.ts';
 
 /** A document and the headers to send with it. */
 export interface Page {
@@ -13,29 +14,46 @@ export interface Page {
 const read = (name: string) =>
   readFileSync(new URL(`./browser/${name}`, import.meta.url), 'utf8').replaceAll('\r\n', '\n');
 
-type Inline = ReturnType<typeof inline>;
-
 /** A style or script to embed in a page, and the source expression that allows it in the Content-Security-Policy. */
 function inline(text: string) {
   const hash = createHash('sha256').update(text).digest('base64');
   return { text: new Markup(text), source: `'sha256-${hash}'` };
 }
 
+const style = inline(read('style.css'));
+
+/** The headers of a page with this script, or with none. */
+function headersFor(script?: { readonly source: string }): Page['headers'] {
+  return {
+    ...pageHeaders({
+      'style-src': [style.source],
+      ...(script && { 'script-src': [script.source], 'connect-src': ["'self'"] }),
+      'form-action': ["'self'"],
+    }),
+    'Content-Type': 'text/html; charset=utf-8',
+    'Cache-Control': 'no-store',
+    // The same addresses send JSON to programs.
+    Vary: 'Accept',
+  };
+}
+const headersWithoutScript = headersFor();
+
+type Script = ReturnType<typeof script>;
+
 /** A script of `browser/`; the text of each file that it imports from there replaces the import. */
-export function script(name: string): Inline {
+export function script(name: string) {
   const whole = read(name).replace(/^import .* from '\.\/(.+)';$/gm, (_line, imported: string) =>
     read(imported).trimEnd(),
   );
-  return inline(whole.replace(/^export /gm, ''));
+  const inlined = inline(whole.replace(/^export /gm, ''));
+  return { ...inlined, headers: headersFor(inlined) };
 }
-
-const style = inline(read('style.css'));
 
 interface Content {
   readonly title: string;
   /** Contains the only `h1`. */
   readonly body: Markup;
-  readonly script?: Inline;
+  readonly script?: Script;
   /** For browsers that run no scripts; unset if the page cannot change any more. */
   readonly refreshSeconds?: number | undefined;
 }
@@ -58,24 +76,5 @@ ${script && html`<script type="module">${script.text}</script>`}
 </body>
 </html>
 `;
-  const policy = [
-    "default-src 'none'",
-    `style-src ${style.source}`,
-    ...(script ? [`script-src ${script.source}`, "connect-src 'self'"] : []),
-    "form-action 'self'",
-    "base-uri 'none'",
-    "frame-ancestors 'none'",
-  ];
-  return {
-    html: document.text,
-    headers: {
-      'Content-Type': 'text/html; charset=utf-8',
-      'Content-Security-Policy': policy.join('; '),
-      'Cache-Control': 'no-store',
-      'Referrer-Policy': 'same-origin',
-      'X-Content-Type-Options': 'nosniff',
-      // The same addresses send JSON to programs.
-      Vary: 'Accept',
-    },
-  };
+  return { html: document.text, headers: script?.headers ?? headersWithoutScript };
 }
