@@ -9,7 +9,7 @@ import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/servi
 import type { Api } from '../infra/http/api.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
-import { addressList, ReverseProxy } from '../infra/http/reverse-proxy.ts';
+import { addressList, clientAddress, ReverseProxy } from '../infra/http/reverse-proxy.ts';
 import { routeOf } from '../infra/http/route-of.ts';
 import { listenAt } from '../infra/http/server.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
@@ -113,7 +113,11 @@ class Sluice {
   async start(): Promise<void> {
     const startedAt = performance.now();
     try {
-      const access = await openAccessControl(this.#config);
+      const access = await openAccessControl(this.#config, {
+        metrics: this.#metrics,
+        log: this.#log,
+        shutdown: this.#shutdown,
+      });
       const running = await (this.#config.DATABASE_URL ? this.#startHere(access) : this.#startThreads(access));
       this.#running = running;
       await this.#serveHttp(running, access);
@@ -292,7 +296,10 @@ class Sluice {
       requests.record({ method: request.method, route: routeOf(request), status }, seconds);
     });
     this.#shutdown.add(() => http.close());
-    resources.attach(http.server, (request) => proxy.adopt(request));
+    resources.attach(http.server, (request) => {
+      proxy.adopt(request);
+      return clientAddress(request);
+    });
     this.#url = http.url;
     // After listening, so that a port in use is reported at once. Requests that come meanwhile get their response.
     if (this.#config.WARM_UP === 'on') for (const { service } of served) await service.warmUp?.();

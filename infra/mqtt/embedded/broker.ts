@@ -11,6 +11,7 @@ import type { ClassicLevel } from 'classic-level';
 import { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { createWebSocketStream, WebSocketServer } from 'ws';
+import { plainAddress } from '../../access/client-address.ts';
 import type { TokenVerifier } from '../../access/tokens.ts';
 import { openLevel } from '../../runtime/data-dir.ts';
 import { MqttPortInUse, StartupError } from '../../runtime/startup-error.ts';
@@ -25,6 +26,9 @@ const MAX_CONNECTIONS = 1_000;
 /** The largest WebSocket frame from a client. Several MQTT packets may share one. */
 const MAX_FRAME_BYTES = 64 * 1024;
 
+/** May change the request of a WebSocket before anything else reads it. Returns the address of its client. */
+export type AdoptRequest = (request: IncomingMessage) => string;
+
 export class EmbeddedBroker {
   readonly publisher: EmbeddedPublisher;
   readonly #level: ClassicLevel<string, Buffer>;
@@ -33,7 +37,7 @@ export class EmbeddedBroker {
   readonly #internal: WeakSet<Duplex>;
   /** Connections from outside the process. */
   readonly #connections = new Set<BoundedConnection>();
-  readonly #tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+  readonly #tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket, plainAddress(socket.remoteAddress)));
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_FRAME_BYTES,
@@ -103,16 +107,18 @@ export class EmbeddedBroker {
 
   /**
    * Accepts MQTT over WebSocket on /mqtt, from the server's own pages and from programs. Browsers let any site open a
-   * WebSocket to any server, so the Origin header is checked. `adopt` may change a request before that.
+   * WebSocket to any server, so the Origin header is checked.
    */
-  acceptWebSockets(server: HttpServer, adopt: (request: IncomingMessage) => void = () => undefined): void {
+  acceptWebSockets(server: HttpServer, adopt: AdoptRequest = ({ socket }) => plainAddress(socket.remoteAddress)): void {
     const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      adopt(request);
+      const address = adopt(request);
       if (request.url?.split('?')[0] !== WEBSOCKET_PATH) {
         // Another listener, if there is one, handles other paths.
         if (server.listenerCount('upgrade') === 1) reject(socket, '404 Not Found');
       } else if (isSameOrigin(request)) {
-        this.#webSockets.handleUpgrade(request, socket, head, (client) => this.#accept(createWebSocketStream(client)));
+        this.#webSockets.handleUpgrade(request, socket, head, (client) =>
+          this.#accept(createWebSocketStream(client), address),
+        );
       } else {
         reject(socket, '403 Forbidden');
       }
@@ -157,14 +163,14 @@ export class EmbeddedBroker {
     });
   }
 
-  #accept(socket: Duplex): void {
+  #accept(socket: Duplex, address: string): void {
     // A socket error without a listener would end the process.
     socket.on('error', () => socket.destroy());
     if (this.#connections.size >= MAX_CONNECTIONS) {
       socket.destroy();
       return;
     }
-    const connection = new BoundedConnection(socket);
+    const connection = new BoundedConnection(socket, address);
     this.#connections.add(connection);
     connection.once('close', () => this.#connections.delete(connection));
     this.#aedes.handle(connection);
