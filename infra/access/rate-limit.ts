@@ -105,11 +105,15 @@ export class RateLimit {
     }
   }
 
-  /** Only the requests that wait for a silent Redis are delayed: until it responds again, no other one waits. */
+  /**
+   * Without a connection, a count fails at once. So only the requests that are waiting when Redis falls silent are
+   * delayed: no other one waits until it responds again.
+   */
   #renewConnection(error: unknown): void {
     const { redis } = this.#options;
     const isReply = error instanceof Error && error.name === 'ReplyError'; // the connection works
-    if (!isReply && redis?.status === 'ready') redis.disconnect(true);
+    const isEnding = redis?.status !== 'ready' || !redis.stream.writable;
+    if (!isReply && !isEnding) redis.disconnect(true);
   }
 
   #rejection(resetMs: number): RateLimited {
