@@ -69,7 +69,7 @@ interface Process {
 }
 
 /** Whether only this machine can reach a server that listens on `host`. */
-export const isLoopback = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|::1|0:0:0:0:0:0:0:1)$/i.test(host);
+const isLoopback = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|::1|0:0:0:0:0:0:0:1)$/i.test(host);
 
 /** What is missing, or contradicts, as sentences that name the variables. */
 export function accessProblems(settings: AccessSettings, { HOST, SERVICES_URL, isSeparate }: Process): string[] {

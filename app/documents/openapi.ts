@@ -81,11 +81,14 @@ function responseOf({ about, json, media = [], headers = [] }: Answer): ZodOpenA
 }
 
 const headersNamed = (names: readonly ResponseHeader[]) =>
-  Object.fromEntries(names.map((name) => [name, { description: responseHeaders[name], schema: { type: 'string' as const } }]));
+  Object.fromEntries(
+    names.map((name) => [name, { description: responseHeaders[name], schema: { type: 'string' as const } }]),
+  );
 
-function headersOf(name: ProblemName): readonly ResponseHeader[] {
-  const { headers = [] }: ProblemKind = problems[name];
-  return headers;
+/** The headers of any of these problems, if they have some. */
+function headersOf(names: readonly ProblemName[]) {
+  const headers = names.map((name): ProblemKind => problems[name]).flatMap(({ headers = [] }) => headers);
+  return headers.length > 0 && { headers: headersNamed(headers) };
 }
 
 /** The problems of a route by their status. */
@@ -99,7 +102,7 @@ function problemResponses(route: Route): ZodOpenApiResponsesObject {
         {
           description: names.map((name) => `- \`${name}\`: ${problems[name].about}`).join('\n'),
           content: { 'application/problem+json': { schema: problem } },
-          headers: headersNamed(names.flatMap(headersOf)),
+          ...headersOf(names),
         },
       ]),
   );

@@ -7,8 +7,8 @@ import { RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-l
 const WINDOW_SECONDS = 60;
 
 /**
- * Keys that a limit holds in memory, about 15 MB if all are in use. One more makes it forget the one that was counted
- * the longest time ago, so a client with very many addresses gains attempts, but no memory.
+ * Keys that a limit holds in memory, about 30 MB if all are in use. One more makes it forget the one that was counted
+ * the longest time ago: a client with very many addresses gains no memory, and attempts only as it does by having them.
  */
 export const MAX_KEYS = 50_000;
 

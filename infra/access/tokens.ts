@@ -8,7 +8,7 @@ import { type Keys, SECRET_ALGORITHM } from './keys.ts';
 import type { RateLimit } from './rate-limit.ts';
 
 /** A longer token is rejected before it is decoded. Headers of a request have 16 KiB in all. */
-export const MAX_TOKEN_LENGTH = 8_192;
+const MAX_TOKEN_LENGTH = 8_192;
 
 /** Difference that the clocks of the issuer and of this server may have. */
 const LEEWAY_SECONDS = 30;

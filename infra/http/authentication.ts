@@ -105,7 +105,7 @@ export function admit(authentication: Authentication, access: Access): RequestHa
       callers.set(request, caller);
       next();
     };
-    const refuse = (error: unknown) => {
+    const reject = (error: unknown) => {
       if (!(error instanceof Problem)) return next(error);
       // A public route does not depend on the token.
       if (access === 'public') return enter(ANONYMOUS);
@@ -114,7 +114,7 @@ export function admit(authentication: Authentication, access: Access): RequestHa
     };
     const known = authentication.known(request);
     if (known && mayUse(known, access)) return enter(known);
-    authentication.callerOf(request).then(enter).catch(refuse);
+    authentication.callerOf(request).then(enter).catch(reject);
   };
 }
 
