@@ -88,7 +88,7 @@ const variables = {
       .string()
       .refine(isReadBy(addressList))
       .meta({ allowed: 'addresses or networks such as 127.0.0.1 or 10.0.0.0/8, separated by commas' }),
-    'Reverse proxies whose X-Forwarded-Prefix (instead of BASE_PATH) and X-Forwarded-Host count. Unset: none.',
+    'Reverse proxies whose X-Forwarded-Prefix (instead of BASE_PATH), X-Forwarded-Host and X-Forwarded-For count. Unset: none.',
   ),
   ALLOWED_HOSTS: optional(
     z
@@ -149,7 +149,7 @@ const variables = {
   ),
   REDIS_URL: optional(
     url(parseRedisUrl, 'a URL such as redis://user:password@host:port/0, or rediss:// for TLS'),
-    `Redis 6.2 or newer, or Valkey, not a cluster, for the job queue of the flash sales. ${parameters(REDIS_PARAMS)} Unset: the queue is in the database.`,
+    `Redis 6.2 or newer, or Valkey, not a cluster, for the job queue of the flash sales and, with AUTH_MODE=jwt, for the counts of the limits. ${parameters(REDIS_PARAMS)} Unset: the queue is in the database, and each process counts by itself.`,
   ),
   AMQP_URL: optional(
     url(parseAmqpUrls, 'a URL such as amqp://user:password@host:port/vhost, or several separated by commas'),

@@ -12,6 +12,8 @@ const sections: Readonly<Record<string, readonly VariableName[]>> = {
     'AUTH_AUDIENCE',
     'AUTH_USER_CLAIM',
     'SERVICE_TOKEN',
+    'USER_ORDERS_PER_MINUTE',
+    'AUTH_FAILURES_PER_MINUTE',
   ],
   'Names and other sites': ['ALLOWED_HOSTS', 'CORS_ORIGINS'],
   'Reverse proxies': ['BASE_PATH', 'TRUSTED_PROXIES', 'KEEP_ALIVE_MS'],

@@ -1,5 +1,5 @@
 // The servers that the configuration names; anything without a URL runs embedded.
-import type { IncomingMessage, Server } from 'node:http';
+import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
@@ -16,7 +16,7 @@ import type { Database } from '../infra/database/port.ts';
 import { openPostgres } from '../infra/database/postgres.ts';
 import { InboxStore } from '../infra/messaging/inbox-store.ts';
 import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
-import { EmbeddedBroker } from '../infra/mqtt/embedded/broker.ts';
+import { type AdmitUpgrade, EmbeddedBroker } from '../infra/mqtt/embedded/broker.ts';
 import { ExternalPublisher } from '../infra/mqtt/external-publisher.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PresenceOptions } from '../infra/mqtt/presence.ts';
@@ -151,8 +151,8 @@ export class Resources {
     return resource;
   }
 
-  /** Serves the embedded broker over WebSocket; does nothing with MQTT_URL. `adopt`: for each request, first. */
-  attach(server: Server, admit: (request: IncomingMessage, socket: Duplex) => boolean): void {
+  /** Serves the embedded broker over WebSocket; does nothing with MQTT_URL. `admit`: for each request, first. */
+  attach(server: Server, admit: AdmitUpgrade): void {
     this.#broker.attach?.(server, admit);
   }
 
@@ -177,7 +177,7 @@ export class Resources {
 export interface Broker {
   readonly publisher: MqttPublisher;
   readonly connect: Connect;
-  readonly attach?: (server: Server, admit: (request: IncomingMessage, socket: Duplex) => boolean) => void;
+  readonly attach?: (server: Server, admit: AdmitUpgrade) => void;
   /** Serves the connection of another thread. */
   readonly accept?: (stream: Duplex) => void;
   readonly close: () => Promise<void>;

@@ -5,13 +5,13 @@ import type { RequestListener } from 'node:http';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { Readiness } from '../contracts/operations.ts';
-import { responseHeaders } from '../contracts/routes/route.ts';
+import { responseHeaders } from '../contracts/response-headers.ts';
 import { type ServiceName, SUBJECT_NAME, serviceNames } from '../contracts/services.ts';
 import type { Api } from '../infra/http/api.ts';
 import { createApp } from '../infra/http/app.ts';
 import { OverloadGuard } from '../infra/http/overload.ts';
 import { isLoopback, RequestGuard } from '../infra/http/request-guard.ts';
-import { addressList, ReverseProxy } from '../infra/http/reverse-proxy.ts';
+import { addressList, clientAddress, ReverseProxy } from '../infra/http/reverse-proxy.ts';
 import { routeOf } from '../infra/http/route-of.ts';
 import { type HttpObservers, listenAt } from '../infra/http/server.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
@@ -116,7 +116,11 @@ class Sluice {
   async start(): Promise<void> {
     const startedAt = performance.now();
     try {
-      const access = await openAccessControl(this.#config);
+      const access = await openAccessControl(this.#config, {
+        metrics: this.#metrics,
+        log: this.#log,
+        shutdown: this.#shutdown,
+      });
       const running = await (this.#config.DATABASE_URL ? this.#startHere(access) : this.#startThreads(access));
       this.#running = running;
       await this.#serveHttp(running, access);
@@ -299,7 +303,7 @@ class Sluice {
     this.#shutdown.add(() => http.close());
     resources.attach(http.server, (request, socket) => {
       proxy.adopt(request);
-      return guard.admitUpgrade(request, socket);
+      return guard.admitUpgrade(request, socket) ? clientAddress(request) : undefined;
     });
     this.#url = http.url;
     // After listening, so that a port in use is reported at once. Requests that come meanwhile get their response.

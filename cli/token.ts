@@ -17,7 +17,7 @@ Examples:
   $ sluice failed list --token $(sluice token --user bob --role operator --expires 10m)
 
 The token is signed with AUTH_SECRET, or with the key that the server keeps in DATA_DIR: run it with the settings of the
-server. With JWKS_URL, only the identity provider can sign. Whoever has a token is its user until it expires.`;
+server. With JWKS_URL, only the identity provider can sign. The holder of a token is its user until it expires.`;
 
 const command = () =>
   new Command('token')

@@ -1,5 +1,13 @@
 // Errors are RFC 9457 problem details, as application/problem+json.
 import { z } from 'zod';
+import type { ResponseHeader } from './response-headers.ts';
+
+export interface ProblemKind {
+  readonly status: number;
+  readonly about: string;
+  /** That its responses always have. */
+  readonly headers?: readonly ResponseHeader[];
+}
 
 /** All problems by their name, which is the end of their `type`: their status and what they mean. */
 export const problems = {
@@ -36,11 +44,17 @@ export const problems = {
   },
   'invalid-request': { status: 422, about: 'Fields, parameters or headers are invalid; `errors` names each of them.' },
   'idempotency-key-reused': { status: 422, about: 'The `Idempotency-Key` was used before, with another body.' },
+  'rate-limited': {
+    status: 429,
+    about:
+      'The user has placed too many orders and purchases, or too many invalid tokens came from the address of the client; `Retry-After` and `RateLimit` say when to try again.',
+    headers: ['Retry-After', 'RateLimit-Policy', 'RateLimit'],
+  },
   'queue-full': { status: 429, about: 'The queue of the sale is full; `Retry-After` says when a place is likely.' },
   'headers-too-large': { status: 431, about: 'The headers are too many, or larger than 16 KiB.' },
   'internal-error': { status: 500, about: 'An unexpected error, which is logged.' },
   unavailable: { status: 503, about: 'A resource is away, or the load is too high; retrying is safe.' },
-} as const satisfies Record<string, { readonly status: number; readonly about: string }>;
+} as const satisfies Record<string, ProblemKind>;
 
 export type ProblemName = keyof typeof problems;
 

@@ -3,6 +3,7 @@ import { userId } from '../../contracts/text.ts';
 import { type Keys, localSecret, remoteKeys, secretKeys } from '../../infra/access/keys.ts';
 import { signToken, type TokenRules, TokenVerifier } from '../../infra/access/tokens.ts';
 import { type Authentication, noAuthentication, TokenAuthentication } from '../../infra/http/authentication.ts';
+import { type LimitContext, type LimitSettings, openLimits } from './limits.ts';
 import type { AccessSettings } from './settings.ts';
 
 type Settings = AccessSettings & { readonly DATA_DIR: string };
@@ -38,14 +39,18 @@ export async function keysOf({ JWKS_URL, AUTH_SECRET, DATA_DIR }: Settings): Pro
 }
 
 /** Rejects as keysOf does. */
-export async function openAccessControl(settings: Settings): Promise<AccessControl> {
+export async function openAccessControl(
+  settings: Settings & LimitSettings,
+  context: LimitContext,
+): Promise<AccessControl> {
   if (settings.AUTH_MODE !== 'jwt')
     return { authentication: noAuthentication, verifier: undefined, authorization: async () => undefined };
   const rules = tokenRules(settings);
   const keys = await keysOf(settings);
-  const verifier = new TokenVerifier(keys, rules);
+  const { orders, failures } = openLimits(settings, context);
+  const verifier = new TokenVerifier(keys, rules, failures);
   return {
-    authentication: new TokenAuthentication(verifier, rules),
+    authentication: new TokenAuthentication(verifier, rules, orders),
     verifier,
     authorization: bearer(settings.SERVICE_TOKEN, keys, rules),
   };

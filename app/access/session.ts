@@ -18,7 +18,7 @@ export function serveSession(api: Api, verifier: TokenVerifier | undefined): voi
   api.handle(routes.signIn, async ({ body: { token, returnTo = DEFAULT_PAGE } }, request, response) => {
     if (!verifier) throw noSessions();
     if (token.length > MAX_COOKIE_TOKEN) throw tooLong();
-    const caller = await verified(verifier, token);
+    const caller = await verified(verifier, token, request);
     setSession(response, token, caller.expiresAt ?? 0);
     if (!prefersHtml(request)) return reply(200, sessionOf(caller));
     seeOther(response, returnTo);

@@ -3,7 +3,15 @@ import { z } from 'zod';
 import { MIN_SECRET_BYTES } from '../../infra/access/keys.ts';
 import { isLoopback } from '../../infra/http/request-guard.ts';
 import { parseHttpUrlWithoutUser } from '../../infra/http/url.ts';
-import { choice, optional, optionalSecret, type SettingsOf, url, variable } from '../../infra/runtime/settings.ts';
+import {
+  choice,
+  integer,
+  optional,
+  optionalSecret,
+  type SettingsOf,
+  url,
+  variable,
+} from '../../infra/runtime/settings.ts';
 
 const claimValue = z.string().max(500).meta({ allowed: 'up to 500 characters' });
 
@@ -39,6 +47,16 @@ export const accessSettings = {
       .regex(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/)
       .meta({ allowed: 'a JWT' }),
     'With AUTH_MODE=jwt: the token with the role service for requests to SERVICES_URL. Unset: the process signs its own, which it can with AUTH_SECRET.',
+  ),
+  USER_ORDERS_PER_MINUTE: variable(
+    integer(0, 1_000_000),
+    '120',
+    'With AUTH_MODE=jwt: how many orders and purchases a user may make in a minute. Purchases that are rejected from memory during a flood do not count, nor do those of operators and services. 0: any number. With REDIS_URL all processes count together; without it, each one counts by itself.',
+  ),
+  AUTH_FAILURES_PER_MINUTE: variable(
+    integer(0, 1_000_000),
+    '60',
+    'With AUTH_MODE=jwt: how many invalid tokens (but not expired ones) may come from an address, or from an IPv6 network of 64 bits, in a minute, over HTTP and the embedded MQTT broker. Until the minute is over, no further token from there is verified; tokens that this process has verified before keep working. 0: any number. Counted as USER_ORDERS_PER_MINUTE.',
   ),
 };
 

@@ -1,9 +1,10 @@
 // The OpenAPI 3.1 document of the routes, from their declarations.
 import { z } from 'zod';
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiResponsesObject } from 'zod-openapi';
-import { problem, problems } from '../../contracts/problems.ts';
+import { type ProblemKind, type ProblemName, problem, problems } from '../../contracts/problems.ts';
+import { type ResponseHeader, responseHeaders } from '../../contracts/response-headers.ts';
 import { routesOf } from '../../contracts/routes/index.ts';
-import { type Answer, problemsOf, type Route, responseHeaders } from '../../contracts/routes/route.ts';
+import { type Answer, problemsOf, type Route } from '../../contracts/routes/route.ts';
 import type { ServiceName } from '../../contracts/services.ts';
 import { SESSION_COOKIE } from '../../infra/http/session-cookie.ts';
 import { groupBy } from '../../infra/runtime/collections.ts';
@@ -93,10 +94,19 @@ function responseOf({ about, json, media = [], headers = [] }: Answer): ZodOpenA
       ...(json && { 'application/json': { schema: json } }),
       ...Object.fromEntries(media.map((type) => [type, { schema: { type: 'string' } }])),
     },
-    headers: Object.fromEntries(
-      headers.map((name) => [name, { description: responseHeaders[name], schema: { type: 'string' } }]),
-    ),
+    headers: headersNamed(headers),
   };
+}
+
+const headersNamed = (names: readonly ResponseHeader[]) =>
+  Object.fromEntries(
+    names.map((name) => [name, { description: responseHeaders[name], schema: { type: 'string' as const } }]),
+  );
+
+/** The headers of any of these problems, if they have some. */
+function headersOf(names: readonly ProblemName[]) {
+  const headers = names.map((name): ProblemKind => problems[name]).flatMap(({ headers = [] }) => headers);
+  return headers.length > 0 && { headers: headersNamed(headers) };
 }
 
 /** The problems of a route by their status. */
@@ -110,6 +120,7 @@ function problemResponses(route: Route): ZodOpenApiResponsesObject {
         {
           description: names.map((name) => `- \`${name}\`: ${problems[name].about}`).join('\n'),
           content: { 'application/problem+json': { schema: problem } },
+          ...headersOf(names),
         },
       ]),
   );

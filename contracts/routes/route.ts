@@ -3,6 +3,7 @@
 import type { z } from 'zod';
 import type { idempotencyKey } from '../idempotency.ts';
 import type { ProblemName } from '../problems.ts';
+import type { ResponseHeader } from '../response-headers.ts';
 import { uuid } from '../text.ts';
 
 /**
@@ -26,16 +27,6 @@ interface Body {
   /** A request without a body is one without fields. */
   readonly optional?: true;
 }
-
-/** The headers of responses that clients need, and what they say. */
-export const responseHeaders = {
-  Location: 'The URL of the resource.',
-  'Idempotency-Replayed': '`true`: an earlier request with this key had the effect.',
-  'Retry-After': 'When to try again, in seconds.',
-  Allow: 'The methods that the resource has.',
-  'Set-Cookie': 'The session.',
-} as const;
-type ResponseHeader = keyof typeof responseHeaders;
 
 export interface Answer {
   /** What the response says, as a sentence. */
@@ -83,7 +74,7 @@ export const problemsOf = ({ method, access, userIn, params, problems = [] }: Ro
   ...(method === 'get' || method === 'delete'
     ? []
     : (['malformed-body', 'body-too-large', 'unsupported-media-type'] as const)),
-  ...(access === 'public' ? [] : (['unauthenticated', 'forbidden'] as const)),
+  ...(access === 'public' ? [] : (['unauthenticated', 'forbidden', 'rate-limited'] as const)),
   ...(params || userIn === 'query' ? (['not-found'] as const) : []),
   'invalid-request', // every route: for a header Idempotency-Key that means nothing there, at the least
   ...problems,

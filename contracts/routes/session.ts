@@ -14,7 +14,7 @@ export const sessionRoutes = {
       200: { about: 'The session, until the token expires.', json: session, headers: ['Set-Cookie'] },
       303: { about: 'To a form: a redirect to `returnTo`.', media: ['text/html'], headers: ['Location', 'Set-Cookie'] },
     },
-    problems: ['unauthenticated', 'not-found'],
+    problems: ['unauthenticated', 'rate-limited', 'not-found'],
   },
   readSession: {
     method: 'get',

@@ -3,7 +3,9 @@ import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } fr
 import { LRUCache } from 'lru-cache';
 import { reasonOf } from '../runtime/reason.ts';
 import { type Caller, type CallerRole, callerRoles } from './caller.ts';
+import { networkOf } from './client-address.ts';
 import { type Keys, SECRET_ALGORITHM } from './keys.ts';
+import type { RateLimit } from './rate-limit.ts';
 
 /** A longer token is rejected before it is decoded. Headers of a request have 16 KiB in all. */
 const MAX_TOKEN_LENGTH = 8_192;
@@ -20,6 +22,9 @@ const CACHE_ENTRY_BYTES = 256;
 export class TokenRejected extends Error {
   override readonly name = 'TokenRejected';
 }
+
+/** The token was valid once, so it is no guess, but that of a client that has not noticed. */
+class TokenExpired extends TokenRejected {}
 
 /** The keys cannot be read, so nothing is known about the token. */
 export class KeysUnavailable extends Error {
@@ -42,14 +47,17 @@ export class TokenVerifier {
   readonly #keys: Keys;
   readonly #rules: TokenRules;
   readonly #options: JWTVerifyOptions;
+  readonly #failures: RateLimit | undefined;
   readonly #verified = new LRUCache<string, Caller & { readonly expiresAt: number }>({
     maxSize: CACHE_BYTES,
     sizeCalculation: (_caller, token) => token.length + CACHE_ENTRY_BYTES,
   });
 
-  constructor(keys: Keys, rules: TokenRules) {
+  /** `failures`: the limit on rejected tokens from one network; undefined: none. */
+  constructor(keys: Keys, rules: TokenRules, failures?: RateLimit) {
     this.#keys = keys;
     this.#rules = rules;
+    this.#failures = failures;
     const { issuer, audience, userClaim } = rules;
     this.#options = {
       algorithms: [...keys.algorithms],
@@ -69,10 +77,25 @@ export class TokenVerifier {
     return undefined;
   }
 
-  /** Rejects with TokenRejected or KeysUnavailable. */
-  async verify(token: string): Promise<Caller> {
+  /**
+   * Verifies the token of a client at this address. Rejects with TokenRejected, KeysUnavailable or RateLimited. The limit
+   * does not apply to known tokens, so a client that guesses does not lock out those who share its address.
+   */
+  async verify(token: string, address: string): Promise<Caller> {
     const known = this.known(token);
     if (known) return known;
+    const network = networkOf(address);
+    this.#failures?.requireRest(network);
+    try {
+      return await this.#verify(token);
+    } catch (error) {
+      // Guesses that are verified at the same time all pass above; those beyond the limit learn nothing here.
+      if (error instanceof TokenRejected && !(error instanceof TokenExpired)) await this.#failures?.count(network);
+      throw error;
+    }
+  }
+
+  async #verify(token: string): Promise<Caller> {
     if (token.length > MAX_TOKEN_LENGTH) throw new TokenRejected(`it has more than ${MAX_TOKEN_LENGTH} characters`);
     const payload = await this.#payloadOf(token);
     const caller = callerOf(payload, this.#rules);
@@ -107,7 +130,7 @@ function callerOf(payload: JWTPayload, { userClaim, userFault }: TokenRules): Ca
 /** Nothing of a token is quoted, except the names of claims and of the algorithms that are allowed. */
 function explained(error: unknown, { algorithms, key }: Keys): TokenRejected | KeysUnavailable {
   const rejected = (reason: string) => new TokenRejected(reason, { cause: error });
-  if (error instanceof errors.JWTExpired) return rejected('it has expired');
+  if (error instanceof errors.JWTExpired) return new TokenExpired('it has expired', { cause: error });
   if (error instanceof errors.JWTClaimValidationFailed) return rejected(claimFault(error));
   if (error instanceof errors.JWSSignatureVerificationFailed) return rejected('its signature does not match');
   if (error instanceof errors.JWKSNoMatchingKey) return rejected('its key is not one of the identity provider');

@@ -80,6 +80,14 @@ export class Api {
     this.#handlers.set(path, [...(this.#handlers.get(path) ?? []), { method, handlers }]);
   }
 
+  /**
+   * For the handlers of orders and purchases: counts one for the caller, once nothing that costs less has rejected the
+   * request. The promise rejects with RateLimited.
+   */
+  async countOrder(request: Request): Promise<void> {
+    await this.#authentication.countOrder(callerOf(request));
+  }
+
   /** Any other method of a path gets a 405. */
   router(): Router {
     const router = Router();

@@ -3,19 +3,26 @@
 import type { IncomingMessage } from 'node:http';
 import type { RequestHandler } from 'express';
 import { type Access, ANONYMOUS, type Caller, isOperator, LOCAL, mayActFor, mayUse } from '../access/caller.ts';
+import { type RateLimit, RateLimited } from '../access/rate-limit.ts';
 import { claimedUser, KeysUnavailable, TokenRejected, type TokenRules, type TokenVerifier } from '../access/tokens.ts';
 import { prefersHtml } from './prefers-html.ts';
-import { notFound, Problem, unavailable } from './problem.ts';
+import { notFound, Problem, rateLimited, unavailable } from './problem.ts';
+import { clientAddress } from './reverse-proxy.ts';
 import { sessionToken } from './session-cookie.ts';
 import { sendSignInPage } from './sign-in-page.ts';
 
 export interface Authentication {
   /** The caller, if that is known without waiting; otherwise undefined. */
   known(request: IncomingMessage): Caller | undefined;
-  /** Rejects with a Problem: 401 for a token that is not valid, 503 if its key cannot be read. */
+  /**
+   * Rejects with a Problem: 401 for a token that is not valid, 429 after too many of those from the client's address,
+   * 503 if the key cannot be read.
+   */
   callerOf(request: IncomingMessage): Promise<Caller>;
   /** The caller that the token names, which nobody has verified: only for rejections that everybody may see. */
   claimed(request: IncomingMessage): Caller;
+  /** Counts an order or purchase, unless an operator or a service makes it. Rejects with RateLimited beyond the limit. */
+  countOrder(caller: Caller): Promise<void>;
 }
 
 /** Without access control. */
@@ -23,15 +30,19 @@ export const noAuthentication: Authentication = {
   known: () => LOCAL,
   callerOf: async () => LOCAL,
   claimed: () => LOCAL,
+  countOrder: async () => undefined,
 };
 
 export class TokenAuthentication implements Authentication {
   readonly #verifier: TokenVerifier;
   readonly #rules: TokenRules;
+  readonly #orders: RateLimit | undefined;
 
-  constructor(verifier: TokenVerifier, rules: TokenRules) {
+  /** `orders`: the limit on the orders and purchases of a user; undefined: none. */
+  constructor(verifier: TokenVerifier, rules: TokenRules, orders?: RateLimit) {
     this.#verifier = verifier;
     this.#rules = rules;
+    this.#orders = orders;
   }
 
   known(request: IncomingMessage): Caller | undefined {
@@ -41,7 +52,7 @@ export class TokenAuthentication implements Authentication {
 
   async callerOf(request: IncomingMessage): Promise<Caller> {
     const token = tokenOf(request);
-    return token === undefined ? ANONYMOUS : verified(this.#verifier, token);
+    return token === undefined ? ANONYMOUS : verified(this.#verifier, token, request);
   }
 
   claimed(request: IncomingMessage): Caller {
@@ -49,13 +60,18 @@ export class TokenAuthentication implements Authentication {
     const user = token === undefined ? undefined : claimedUser(token, this.#rules);
     return user === undefined ? ANONYMOUS : { who: user, user, roles: [] };
   }
+
+  async countOrder({ user, roles }: Caller): Promise<void> {
+    if (user !== undefined && roles.length === 0) await this.#orders?.count(user);
+  }
 }
 
 /** Rejects with a Problem, as Authentication.callerOf does. */
-export async function verified(verifier: TokenVerifier, token: string): Promise<Caller> {
+export async function verified(verifier: TokenVerifier, token: string, request: IncomingMessage): Promise<Caller> {
   try {
-    return await verifier.verify(token);
+    return await verifier.verify(token, clientAddress(request));
   } catch (error) {
+    if (error instanceof RateLimited) throw rateLimited(error);
     if (error instanceof TokenRejected) throw unauthenticated(error.message);
     if (error instanceof KeysUnavailable) throw unavailable('The keys of the identity provider cannot be read.', 5);
     throw error;
@@ -89,7 +105,7 @@ export function admit(authentication: Authentication, access: Access): RequestHa
       callers.set(request, caller);
       next();
     };
-    const refuse = (error: unknown) => {
+    const reject = (error: unknown) => {
       if (!(error instanceof Problem)) return next(error);
       // A public route does not depend on the token.
       if (access === 'public') return enter(ANONYMOUS);
@@ -98,7 +114,7 @@ export function admit(authentication: Authentication, access: Access): RequestHa
     };
     const known = authentication.known(request);
     if (known && mayUse(known, access)) return enter(known);
-    authentication.callerOf(request).then(enter).catch(refuse);
+    authentication.callerOf(request).then(enter).catch(reject);
   };
 }
 

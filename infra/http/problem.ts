@@ -5,6 +5,7 @@ import zlib from 'node:zlib';
 import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
+import { RateLimited } from '../access/rate-limit.ts';
 import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../database/port.ts';
 import { rawResponse, send } from './send.ts';
 import { unknownField } from './unknown-field.ts';
@@ -68,6 +69,9 @@ export const unavailable = (detail: string, retryAfterSeconds = 1) =>
 
 export const concurrentUpdate = () => unavailable('Concurrent update, please retry.');
 
+export const rateLimited = ({ message, headers }: RateLimited) =>
+  new Problem(429, 'rate-limited', { title: 'Too many requests', detail: message, headers });
+
 /** The problem that a client sees. Undefined for an unexpected error. */
 function problemOf(error: unknown, request: IncomingMessage): Problem | undefined {
   if (error instanceof Problem) return error;
@@ -83,6 +87,7 @@ function problemOf(error: unknown, request: IncomingMessage): Problem | undefine
   }
   if (error instanceof DatabaseUnavailable) return unavailable('The database does not answer. Try again.');
   if (error instanceof Overloaded) return unavailable('Too many requests are waiting. Try again.');
+  if (error instanceof RateLimited) return rateLimited(error);
   if (error instanceof URIError) return notFound('resource');
   if (error instanceof ConcurrentUpdate) return concurrentUpdate();
   return bodyProblemOf(error, request);

@@ -3,6 +3,7 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { plainAddress } from '../access/client-address.ts';
 
 /** Strict, because the path becomes part of pages and headers: segments of unreserved characters. */
 const BASE_PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._~-]{1,64}){1,8}$/;
@@ -20,6 +21,13 @@ const secure = new WeakSet<IncomingMessage>();
 /** Whether the client's connection is encrypted, to this server or to a trusted proxy in front. */
 export const isSecure = (request: IncomingMessage): boolean =>
   request.socket instanceof TLSSocket || secure.has(request);
+
+/** The addresses of the clients of trusted proxies. */
+const forwardedFor = new WeakMap<IncomingMessage, string>();
+
+/** The address of the client: that of the connection, or what a trusted proxy says in X-Forwarded-For. */
+export const clientAddress = (request: IncomingMessage): string =>
+  forwardedFor.get(request) ?? plainAddress(request.socket.remoteAddress);
 
 /**
  * Addresses (10.1.2.3, ::1) and networks (10.0.0.0/8), separated by commas. Throws a RangeError that names the first
@@ -40,7 +48,7 @@ export function addressList(list: string): BlockList {
 export interface ReverseProxyOptions {
   /** Empty or a valid base path. */
   readonly basePath: string;
-  /** The proxies whose X-Forwarded-Prefix and X-Forwarded-Host count; undefined: none. */
+  /** The proxies whose X-Forwarded-Prefix, -Host, -Proto and -For count; undefined: none. */
   readonly trusted: BlockList | undefined;
 }
 
@@ -79,8 +87,27 @@ export class ReverseProxy {
       const host = headers['x-forwarded-host'];
       if (typeof host === 'string' && HOST.test(host)) headers.host = host;
       if (headers['x-forwarded-proto'] === 'https') secure.add(request);
+      const client = this.#clientIn(headers['x-forwarded-for']);
+      if (client !== undefined) forwardedFor.set(request, client);
     }
     if (basePath !== '') basePaths.set(request, basePath);
+  }
+
+  /**
+   * The last address that no trusted proxy has. Each proxy appends the address from which it got the request, so all
+   * before it may be the client's invention.
+   */
+  #clientIn(header: string | string[] | undefined): string | undefined {
+    let client: string | undefined;
+    for (const entry of String(header ?? '')
+      .split(',')
+      .reverse()) {
+      const address = withoutPort(entry.trim());
+      if (isIP(address) === 0) break;
+      client = plainAddress(address);
+      if (!this.#isTrusted(address)) break;
+    }
+    return client;
   }
 
   #isTrusted(address: string | undefined): boolean {
@@ -88,6 +115,9 @@ export class ReverseProxy {
     return this.#trusted.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
   }
 }
+
+/** Some proxies append the port of the client. */
+const withoutPort = (address: string): string => address.replace(/^\[(.*)\](?::\d+)?$|^([\d.]+):\d+$/, '$1$2');
 
 /** A name or address with an optional port. */
 const HOST = /^(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?$/;

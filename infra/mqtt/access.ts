@@ -1,6 +1,7 @@
 // What clients from outside may do on the embedded broker: read some topics, and publish nothing.
 import type { Caller } from '../access/caller.ts';
 import { isOperator } from '../access/caller.ts';
+import { RateLimited } from '../access/rate-limit.ts';
 import { KeysUnavailable, TokenRejected, type TokenVerifier } from '../access/tokens.ts';
 import { userLevel } from './topics.ts';
 
@@ -15,19 +16,25 @@ export class ConnectRejected extends Error {
   }
 }
 
+export interface ConnectCredentials {
+  readonly username: string | undefined;
+  readonly password: Uint8Array | undefined;
+  /** Of the client. */
+  readonly address: string;
+}
+
 /**
  * The caller whose user name is the user as in its topics, and whose password is its token. Rejects with
  * ConnectRejected.
  */
 export async function callerOfConnect(
   verifier: TokenVerifier,
-  username: string | undefined,
-  password: Uint8Array | undefined,
+  { username, password, address }: ConnectCredentials,
 ): Promise<Caller> {
   if (username === undefined || password === undefined)
     throw new ConnectRejected(connackCodes.badCredentials, 'the password must be a token');
   try {
-    const caller = await verifier.verify(Buffer.from(password).toString('latin1'));
+    const caller = await verifier.verify(Buffer.from(password).toString('latin1'), address);
     if (caller.user !== undefined && userLevel(caller.user) === username) return caller;
     throw new ConnectRejected(
       connackCodes.badCredentials,
@@ -35,6 +42,8 @@ export async function callerOfConnect(
     );
   } catch (error) {
     if (error instanceof TokenRejected) throw new ConnectRejected(connackCodes.badCredentials, error.message);
+    // No code of MQTT 3.1.1 says so more exactly. Clients try again later after this one.
+    if (error instanceof RateLimited) throw new ConnectRejected(connackCodes.unavailable, error.message);
     if (error instanceof KeysUnavailable) throw new ConnectRejected(connackCodes.unavailable, error.message);
     throw error;
   }

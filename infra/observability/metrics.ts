@@ -92,6 +92,11 @@ export class Metrics {
     'Connections closed at once, because MAX_CONNECTIONS were open.',
     [],
   );
+  readonly rateLimited = this.#counter(
+    'sluice_rate_limit_rejections_total',
+    'Requests and MQTT connections rejected because a user, or the address of a client, reached its limit.',
+    ['limit'],
+  );
   readonly eventLoopLag = this.#gauge(
     'sluice_event_loop_lag_seconds',
     'How long a request that may be rejected has waited for the event loop; absent while none come.',

@@ -2,31 +2,22 @@
 // one waits for jobs, the other one claims them and reports their results.
 import { randomUUID } from 'node:crypto';
 import { Queue, Worker } from 'bullmq';
-import { Redis, type RedisOptions } from 'ioredis';
+import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import type { Health } from '../runtime/health.ts';
 import { within } from '../runtime/promises.ts';
 import { publicReasonOf } from '../runtime/reason.ts';
 import { StartupError } from '../runtime/startup-error.ts';
-import { withServerName } from '../runtime/tls-params.ts';
 import { type Backend, type Connections, obliterate, streams, type WorkerSettings } from './backend.ts';
 import { faultOfReply, isReply, type RedisFault, tryQueue, tryWrite } from './redis-check.ts';
-import { parseRedisUrl } from './redis-url.ts';
+import { connectionOptions, RECONNECT_MAX_MS, serverOptions } from './redis-connection.ts';
 
-const RECONNECT_MAX_MS = 500;
 /** Interval at which the server's clock is read and the workers' connections are probed. */
 const CHECK_EVERY_MS = 5_000;
 /** How long the first connection may take, before the start goes on without it. */
 const CONNECT_MS = 6_000;
 /** How long Redis may take to respond once a stop has begun. */
 const SILENT_MS = 500;
-
-const connectionOptions = {
-  connectTimeout: 5_000,
-  retryStrategy: (attempt: number) => Math.min(RECONNECT_MAX_MS, attempt * 50),
-  keepAlive: 10_000,
-  disconnectTimeout: 200, // a silent server does not confirm the end of a connection
-} satisfies RedisOptions;
 
 /**
  * Ends a connection for good, so that all of its commands reject. Between two attempts to connect, disconnect() alone
@@ -35,16 +26,6 @@ const connectionOptions = {
 function end(connection: Redis): void {
   if (connection.status === 'reconnecting') connection.connect().catch(() => undefined);
   connection.disconnect();
-}
-
-function serverOptions(url: string) {
-  const { host, port, user, password, database, family, tls } = parseRedisUrl(url);
-  return {
-    ...{ host, port, family, db: database },
-    ...(user !== undefined && { username: user }),
-    ...(password !== undefined && { password }),
-    ...(tls && { tls: { ...withServerName(tls, host) } }),
-  };
 }
 
 interface RedisInspection {

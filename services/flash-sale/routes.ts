@@ -23,7 +23,7 @@ import { findSale, listSales } from './store/sales.ts';
 
 interface Options {
   readonly database: Database;
-  readonly admission: Pick<SaleAdmission, 'reject' | 'decide'>;
+  readonly admission: Pick<SaleAdmission, 'reject' | 'decide' | 'returnAttempt'>;
   /** Purchases that the snapshot has seen and not rejected. */
   readonly passedSnapshot: WeakSet<IncomingMessage>;
   readonly readTicket: ReadTicket;
@@ -70,6 +70,12 @@ export function purchaseRoute(
     const purchase = { saleId, userId, byBrowser: prefersHtml(request) };
     const attempt = { saleId, userId, request };
     const rejected = passedSnapshot.has(request) ? undefined : admission.reject(attempt);
+    if (!rejected) {
+      await api.countOrder(request).catch((error) => {
+        admission.returnAttempt(attempt);
+        throw error;
+      });
+    }
     const decided = rejected ?? (await admission.decide(attempt));
     if (!decided) throw notFound('flash sale');
     if (!('ticketId' in decided)) return sendRejection(response, purchase, decided);

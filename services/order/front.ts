@@ -35,7 +35,9 @@ export const front =
       const order = route.body.schema.safeParse(withUser(jsonOf(request, body), caller));
       const key = route.idempotencyKey.safeParse(request.headers['idempotency-key']);
       if (!order.success || !key.success || !mayActFor(caller, order.data.userId)) return false;
-      placeOrder(order.data, key.data)
+      authentication
+        .countOrder(caller)
+        .then(() => placeOrder(order.data, key.data))
         .then((result) => sendReply(response, placedReply(request, result)))
         .catch((error) => sendError(log, error, request, response));
       return true;

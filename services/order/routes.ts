@@ -14,9 +14,10 @@ import { placedReply } from './replies.ts';
 import { findOrder, findOwner, listOrders } from './store/orders.ts';
 
 export function placeAndReadRoutes(api: Api, database: Database, placeOrder: PlaceOrder): void {
-  api.handle(orderRoutes.placeOrder, async ({ body, idempotencyKey }, request) =>
-    placedReply(request, await placeOrder(body, idempotencyKey)),
-  );
+  api.handle(orderRoutes.placeOrder, async ({ body, idempotencyKey }, request) => {
+    await api.countOrder(request);
+    return placedReply(request, await placeOrder(body, idempotencyKey));
+  });
   api.handle(orderRoutes.listOrders, async ({ query: { userId, after, limit } }) =>
     reply(200, pageOf(await listOrders(database, userId, after, limit + 1), limit)),
   );

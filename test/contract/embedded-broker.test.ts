@@ -246,7 +246,9 @@ describe('WebSocket', () => {
     const broker = await start();
     const server = createServer((_request, response) => response.end('page'));
     const guard = new RequestGuard({ hosts: [], origins: ['https://shop.example.org'], exposedHeaders: [] });
-    broker.acceptWebSockets(server, (request, socket) => guard.admitUpgrade(request, socket));
+    broker.acceptWebSockets(server, (request, socket) =>
+      guard.admitUpgrade(request, socket) ? '127.0.0.1' : undefined,
+    );
     const host = `127.0.0.1:${await listen(server)}`;
     cleanUps.push(() => server.close());
     const open = (headers: Record<string, string>, path = '/mqtt') =>

@@ -5,14 +5,18 @@ import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { PacedQueues } from '../../infra/queue/port.ts';
+import type { AnyService } from '../../infra/runtime/service.ts';
 import { flashSaleService } from '../../services/flash-sale/index.ts';
 import { admit, insertSale } from '../../services/flash-sale/store/sales.ts';
 import { type Databases, pgliteInFolder } from '../setup/bus-fixtures.ts';
+import { cleanUps } from '../setup/clean-ups.ts';
 import { type Asked, JSON_TYPE, type Pieces, requestOf, send, serveBoth, serverHasRead } from '../setup/front.ts';
 import { openAlone } from '../setup/service-alone.ts';
+import { limitOf, tokenAccess, tokenOf } from '../setup/tokens.ts';
 import { eventually } from '../setup/wait.ts';
 
 let servers: Awaited<ReturnType<typeof serveBoth>>;
+let service: AnyService;
 let databases: Databases;
 
 const holder = 'holder@example.org';
@@ -24,9 +28,10 @@ const roomy = uuidv7();
 beforeAll(async () => {
   databases = await pgliteInFolder();
   const { database } = databases;
-  const { service } = await openAlone(database, 'flash-sale', (context) =>
+  const alone = await openAlone(database, 'flash-sale', (context) =>
     flashSaleService({ ...context, queues: {} as PacedQueues }),
   );
+  service = alone.service;
   servers = await serveBoth(service);
   const sale = { sku: 'MUG', name: 'Mug', unitPrice: 100, currency: 'GBP', drainPerSecond: 1, holdSeconds: 0 };
   await insertSale(database, sales.full, { ...sale, stock: 1_000, queueCap: 3 });
@@ -211,6 +216,30 @@ test('any request gets the same response with the front and without it', async (
     }),
     { numRuns: 400 },
   );
+});
+
+test('a buyer beyond the limit gets the same responses with the front and without it', async () => {
+  const { authentication } = tokenAccess({ orders: limitOf('user', 2) });
+  const limited = await serveBoth(service, authentication);
+  cleanUps.push(limited.close);
+  const buying = async (user: string, saleId: string) => {
+    const headers = { ...JSON_TYPE, Authorization: `Bearer ${await tokenOf(user)}` };
+    return requestOf({ path: purchase(saleId), headers, body: json(user) });
+  };
+  const buy = async (user: string, saleId: string) => {
+    const sent = await buying(user, saleId);
+    const maskRest = (text: string) => mask(text).replace(/(t=|again in |content-length: )\d+/gi, '$1some');
+    const [front, routes] = [await send(limited.front, sent, maskRest), await send(limited.routes, sent, maskRest)];
+    expect(front).toEqual(routes);
+    return [front.status, JSON.parse(front.body).type];
+  };
+  await inFront({ path: purchase(sales.full), headers: JSON_TYPE, body: json('a') }, 429);
+  // A rejection from memory does not count.
+  for (let times = 0; times < 3; times++)
+    expect(await buy('newcomer', sales.full)).toEqual([429, '/problems/queue-full']);
+  expect(await buy(holder, roomy)).toEqual([200, undefined]);
+  expect(await buy(holder, roomy)).toEqual([429, '/problems/rate-limited']);
+  expect(await buy('newcomer', sales.full), 'another buyer').toEqual([429, '/problems/queue-full']);
 });
 
 test('a request in chunks gets the same response with the front and without it', async () => {

@@ -5,6 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { order } from '../../contracts/orders.ts';
 import { DatabaseUnavailable, Overloaded } from '../../infra/database/port.ts';
+import type { AnyService } from '../../infra/runtime/service.ts';
 import { front } from '../../services/order/front.ts';
 import { orderService } from '../../services/order/index.ts';
 import type { PaymentProvider } from '../../services/order/payments/port.ts';
@@ -14,15 +15,18 @@ import { type Databases, log, pgliteInFolder } from '../setup/bus-fixtures.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
 import { type Asked, JSON_TYPE, type Pieces, requestOf, send, serveBoth } from '../setup/front.ts';
 import { openAlone } from '../setup/service-alone.ts';
+import { limitOf, tokenAccess, tokenOf } from '../setup/tokens.ts';
 
 let servers: Awaited<ReturnType<typeof serveBoth>>;
+let service: AnyService;
 let databases: Databases;
 
 beforeAll(async () => {
   databases = await pgliteInFolder();
-  const { service } = await openAlone(databases.database, 'order', (context) =>
+  const alone = await openAlone(databases.database, 'order', (context) =>
     orderService({ ...context, payments: {} as PaymentProvider }),
   );
+  service = alone.service;
   servers = await serveBoth(service);
 });
 afterAll(async () => {
@@ -168,3 +172,23 @@ test.for([new DatabaseUnavailable('gone'), new Overloaded(5_000), new Error('une
     expect(response.status).toBeGreaterThanOrEqual(500);
   },
 );
+
+test('an order beyond the limit of its user gets the same response with the front and without it', async () => {
+  const { authentication } = tokenAccess({ orders: limitOf('user', 1) });
+  const limited = await serveBoth(service, authentication);
+  cleanUps.push(limited.close);
+  const before = await orders();
+  const Authorization = `Bearer ${await tokenOf('u-1')}`;
+  await send(limited.routes, requestOf({ method: 'GET', path: '/orders/x', headers: { Authorization } })); // verifies it
+  const sent = requestOf(asked(request, { Authorization }));
+  expect((await send(limited.front, sent)).status).toBe(201);
+  const response = await send(limited.front, sent, maskSeconds);
+  expect(response.headers).toMatchObject({ 'ratelimit-policy': '"user";q=1;w=60', ratelimit: '"user";r=0;t=some' });
+  expect(response.status).toBe(429);
+  expect(limited.passed()).toBe(0);
+  expect(response).toEqual(await send(limited.routes, sent, maskSeconds));
+  expect((await orders()) - before).toBe(1);
+});
+
+/** The rest of the minute, and the length of the body that names it. */
+const maskSeconds = (text: string) => text.replace(/(retry-after: |t=|again in |content-length: )\d+/gi, '$1some');

@@ -13,6 +13,7 @@ import { claimedUser, signToken, TokenVerifier } from '../../infra/access/tokens
 import { cleanUps } from '../setup/clean-ups.ts';
 import { listen } from '../setup/listen.ts';
 
+const ADDRESS = '192.0.2.1';
 const SECRET = 'a secret of at least 32 bytes, for tests';
 const rulesOf = (changes: { AUTH_ISSUER?: string; AUTH_AUDIENCE?: string; AUTH_USER_CLAIM?: string } = {}) =>
   tokenRules({ AUTH_MODE: 'jwt', AUTH_USER_CLAIM: 'sub', ...changes } as Parameters<typeof tokenRules>[0]);
@@ -30,9 +31,16 @@ describe('a token that is signed with the secret', () => {
   test('names its user and the known roles', async () => {
     const verifier = await verifierOf();
     const exp = seconds(60);
-    expect(await verifier.verify(await sign({ exp }))).toEqual({ who: 'ada', user: 'ada', roles: [], expiresAt: exp });
+    expect(await verifier.verify(await sign({ exp }), ADDRESS)).toEqual({
+      who: 'ada',
+      user: 'ada',
+      roles: [],
+      expiresAt: exp,
+    });
     const roles = ['operator', 'service', 'root', 7];
-    expect(await verifier.verify(await sign({ roles, exp }))).toMatchObject({ roles: ['operator', 'service'] });
+    expect(await verifier.verify(await sign({ roles, exp }), ADDRESS)).toMatchObject({
+      roles: ['operator', 'service'],
+    });
   });
 
   test.for<[string, object, object, string]>([
@@ -59,7 +67,7 @@ describe('a token that is signed with the secret', () => {
     const verifier = await verifierOf(needsIssuer ? { AUTH_ISSUER: 'https://id.example', AUTH_AUDIENCE: 'shop' } : {});
     const given = needsIssuer && !('iss' in claims) && !name.includes('no issuer') ? { iss: 'https://id.example' } : {};
     const token = 'b64' in header ? await unencoded(claims, header) : await sign({ ...given, ...claims }, header);
-    await expect(verifier.verify(token)).rejects.toThrow(
+    await expect(verifier.verify(token, ADDRESS)).rejects.toThrow(
       expect.objectContaining({ name: 'TokenRejected', message: reason }),
     );
     expect(verifier.known(token)).toBeUndefined();
@@ -68,13 +76,15 @@ describe('a token that is signed with the secret', () => {
   test('may be early or late by half a minute, as clocks differ', async () => {
     const verifier = await verifierOf();
     for (const claims of [{ exp: seconds(-20) }, { nbf: seconds(20) }])
-      expect(await verifier.verify(await sign(claims))).toMatchObject({ user: 'ada' });
+      expect(await verifier.verify(await sign(claims), ADDRESS)).toMatchObject({ user: 'ada' });
   });
 
   test('has its user in the configured claim', async () => {
     const verifier = await verifierOf({ AUTH_USER_CLAIM: 'email' });
-    expect(await verifier.verify(await sign({ email: 'ada@example.com' }))).toMatchObject({ user: 'ada@example.com' });
-    await expect(verifier.verify(await sign({}))).rejects.toThrow('its claim email is missing');
+    expect(await verifier.verify(await sign({ email: 'ada@example.com' }), ADDRESS)).toMatchObject({
+      user: 'ada@example.com',
+    });
+    await expect(verifier.verify(await sign({}), ADDRESS)).rejects.toThrow('its claim email is missing');
   });
 });
 
@@ -137,7 +147,7 @@ describe('a token that nobody with the key has made', () => {
   ])('is rejected: %s', async ([, make]) => {
     const verifier = await verifierOf();
     const token = await make();
-    await expect(verifier.verify(token)).rejects.toThrow(expect.objectContaining({ name: 'TokenRejected' }));
+    await expect(verifier.verify(token, ADDRESS)).rejects.toThrow(expect.objectContaining({ name: 'TokenRejected' }));
     expect(verifier.known(token)).toBeUndefined();
   });
 
@@ -152,7 +162,7 @@ describe('a verified token', () => {
     const verifier = await verifierOf();
     const [lasting, ending] = [await sign({}), await sign({ exp: seconds(-29) })];
     expect(verifier.known(lasting)).toBeUndefined();
-    const callers = await Promise.all([lasting, ending].map((token) => verifier.verify(token)));
+    const callers = await Promise.all([lasting, ending].map((token) => verifier.verify(token, ADDRESS)));
     expect([lasting, ending].map((token) => verifier.known(token))).toEqual(callers);
     await expect.poll(() => verifier.known(ending), { timeout: 5_000 }).toBeUndefined();
     expect(verifier.known(lasting)).toEqual(callers[0]);
@@ -162,9 +172,9 @@ describe('a verified token', () => {
     const verifier = await verifierOf();
     // Tokens of 8 kB, of which the memory of 16 MiB holds about 2,000.
     const first = await sign({ padding: 'x'.repeat(5_900) });
-    await verifier.verify(first);
+    await verifier.verify(first, ADDRESS);
     for (let number = 0; number < 2_100; number++)
-      await verifier.verify(await sign({ number, padding: 'x'.repeat(5_900) }));
+      await verifier.verify(await sign({ number, padding: 'x'.repeat(5_900) }), ADDRESS);
     expect(verifier.known(first)).toBeUndefined();
   });
 });
@@ -202,7 +212,7 @@ describe('the keys of an identity provider', () => {
     const key = await newKey('one', alg);
     const { url } = await provider([key.jwk]);
     const verifier = new TokenVerifier(remoteKeys(url), rules);
-    expect(await verifier.verify(await key.signed({ roles: ['operator'] }))).toMatchObject({
+    expect(await verifier.verify(await key.signed({ roles: ['operator'] }), ADDRESS)).toMatchObject({
       user: 'ada',
       roles: ['operator'],
     });
@@ -213,30 +223,30 @@ describe('the keys of an identity provider', () => {
     const { url } = await provider([key.jwk]);
     const verifier = new TokenVerifier(remoteKeys(url), rules);
     const asSecret = await sign({}, { kid: 'one' }, JSON.stringify(key.jwk));
-    await expect(verifier.verify(asSecret)).rejects.toThrow('its algorithm must be RS256 or ES256 or EdDSA');
+    await expect(verifier.verify(asSecret, ADDRESS)).rejects.toThrow('its algorithm must be RS256 or ES256 or EdDSA');
     const { privateKey } = await generateKeyPair('PS256');
     const other = await new SignJWT({ sub: 'ada' })
       .setProtectedHeader({ alg: 'PS256', kid: 'one' })
       .setExpirationTime('1h')
       .sign(privateKey);
-    await expect(verifier.verify(other)).rejects.toThrow('its algorithm must be');
+    await expect(verifier.verify(other, ADDRESS)).rejects.toThrow('its algorithm must be');
   });
 
   test('are read again for a new key, and seldom for unknown ones', async () => {
     const [one, two] = [await newKey('one', 'ES256'), await newKey('two', 'ES256')];
     const state = await provider([one.jwk]);
     const verifier = new TokenVerifier(remoteKeys(state.url), rules);
-    await verifier.verify(await one.signed());
+    await verifier.verify(await one.signed(), ADDRESS);
     expect(state.requests).toBe(1);
     // Within the cool-down, unknown keys cause no request, however many tokens name them.
     for (let number = 0; number < 20; number++)
-      await expect(verifier.verify(await two.signed({}, { kid: `unknown-${number}` }))).rejects.toThrow(
+      await expect(verifier.verify(await two.signed({}, { kid: `unknown-${number}` }), ADDRESS)).rejects.toThrow(
         'its key is not one',
       );
     expect(state.requests).toBe(1);
     state.keys = [one.jwk, two.jwk];
     const later = new TokenVerifier(remoteKeys(state.url), rules);
-    expect(await later.verify(await two.signed())).toMatchObject({ user: 'ada' });
+    expect(await later.verify(await two.signed(), ADDRESS)).toMatchObject({ user: 'ada' });
   });
 
   test.for([503, 302])(
@@ -246,12 +256,12 @@ describe('the keys of an identity provider', () => {
       const state = await provider([key.jwk]);
       const verifier = new TokenVerifier(remoteKeys(state.url), rules);
       const known = await key.signed();
-      await verifier.verify(known);
+      await verifier.verify(known, ADDRESS);
       const fresh = new TokenVerifier(remoteKeys(state.url), rules);
       state.status = status;
-      await expect(fresh.verify(known)).rejects.toThrow(expect.objectContaining({ name: 'KeysUnavailable' }));
+      await expect(fresh.verify(known, ADDRESS)).rejects.toThrow(expect.objectContaining({ name: 'KeysUnavailable' }));
       state.close();
-      await expect(fresh.verify(known)).rejects.toThrow(expect.objectContaining({ name: 'KeysUnavailable' }));
+      await expect(fresh.verify(known, ADDRESS)).rejects.toThrow(expect.objectContaining({ name: 'KeysUnavailable' }));
       expect(verifier.known(known)).toMatchObject({ user: 'ada' });
     },
   );
@@ -288,7 +298,10 @@ describe('the local key', () => {
     const keys = await secretKeys(await localSecret(await newFolder()));
     const all = rulesOf({ AUTH_ISSUER: 'https://id.example', AUTH_AUDIENCE: 'shop', AUTH_USER_CLAIM: 'email' });
     const token = await signToken(keys, all, { user: 'ada', roles: ['service'], expiresInSeconds: 60 });
-    expect(await new TokenVerifier(keys, all).verify(token)).toMatchObject({ user: 'ada', roles: ['service'] });
+    expect(await new TokenVerifier(keys, all).verify(token, ADDRESS)).toMatchObject({
+      user: 'ada',
+      roles: ['service'],
+    });
     expect(claimedUser(token, all)).toBe('ada');
     expect(claimedUser('x.y.z', all)).toBeUndefined();
   });

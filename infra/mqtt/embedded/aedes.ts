@@ -36,7 +36,8 @@ export function createAedes({ persistence, prefix, internal, verifier }: AedesOp
     const rejection = rejections.get(client);
     if (rejection) throw rejection;
     if (!verifier) return;
-    const caller = await callerOfConnect(verifier, username, password);
+    const address = client.conn instanceof BoundedConnection ? client.conn.address : '';
+    const caller = await callerOfConnect(verifier, { username, password, address });
     callers.set(client, caller);
     closeAtExpiry(client, caller);
   };

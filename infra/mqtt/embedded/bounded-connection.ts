@@ -16,12 +16,15 @@ const OUTGOING_BYTES = 1024 * 1024;
 const READ_TIMEOUT_MS = 10_000;
 
 export class BoundedConnection extends Duplex {
+  /** Of the client. */
+  readonly address: string;
   readonly #inner: Duplex;
   readonly #measure = packetMeter();
   #readTimer: NodeJS.Timeout | undefined;
 
-  constructor(inner: Duplex) {
+  constructor(inner: Duplex, address: string) {
     super({ writableHighWaterMark: OUTGOING_BYTES, readableHighWaterMark: MAX_PACKET_BYTES, decodeStrings: true });
+    this.address = address;
     this.#inner = inner;
     inner.on('data', (chunk: Buffer) => {
       if (this.#measure(chunk) > MAX_PACKET_BYTES) this.destroy(new Error('packet too large for an external client'));

@@ -11,6 +11,7 @@ import type { ClassicLevel } from 'classic-level';
 import { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { createWebSocketStream, WebSocketServer } from 'ws';
+import { plainAddress } from '../../access/client-address.ts';
 import type { TokenVerifier } from '../../access/tokens.ts';
 import { openLevel } from '../../runtime/data-dir.ts';
 import { MqttPortInUse, StartupError } from '../../runtime/startup-error.ts';
@@ -25,6 +26,12 @@ const MAX_CONNECTIONS = 1_000;
 /** The largest WebSocket frame from a client. Several MQTT packets may share one. */
 const MAX_FRAME_BYTES = 64 * 1024;
 
+/**
+ * Decides about a request for a WebSocket, which it may change: returns the address of its client, or undefined after it
+ * has sent a rejection.
+ */
+export type AdmitUpgrade = (request: IncomingMessage, socket: Duplex) => string | undefined;
+
 export class EmbeddedBroker {
   readonly publisher: EmbeddedPublisher;
   readonly #level: ClassicLevel<string, Buffer>;
@@ -33,7 +40,7 @@ export class EmbeddedBroker {
   readonly #internal: WeakSet<Duplex>;
   /** Connections from outside the process. */
   readonly #connections = new Set<BoundedConnection>();
-  readonly #tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+  readonly #tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket, plainAddress(socket.remoteAddress)));
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_FRAME_BYTES,
@@ -103,16 +110,19 @@ export class EmbeddedBroker {
 
   /**
    * Accepts MQTT over WebSocket on /mqtt. Browsers let any site open a WebSocket to any server, so `admit` decides about
-   * each request, and responds to one that it rejects.
+   * each request.
    */
-  acceptWebSockets(server: HttpServer, admit: (request: IncomingMessage, socket: Duplex) => boolean): void {
+  acceptWebSockets(server: HttpServer, admit: AdmitUpgrade): void {
     const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      if (!admit(request, socket)) return;
+      const address = admit(request, socket);
+      if (address === undefined) return;
       if (request.url?.split('?')[0] !== WEBSOCKET_PATH) {
         // Another listener, if there is one, handles other paths.
         if (server.listenerCount('upgrade') === 1) reject(socket, '404 Not Found');
       } else {
-        this.#webSockets.handleUpgrade(request, socket, head, (client) => this.#accept(createWebSocketStream(client)));
+        this.#webSockets.handleUpgrade(request, socket, head, (client) =>
+          this.#accept(createWebSocketStream(client), address),
+        );
       }
     };
     server.on('upgrade', upgrade);
@@ -155,14 +165,14 @@ export class EmbeddedBroker {
     });
   }
 
-  #accept(socket: Duplex): void {
+  #accept(socket: Duplex, address: string): void {
     // A socket error without a listener would end the process.
     socket.on('error', () => socket.destroy());
     if (this.#connections.size >= MAX_CONNECTIONS) {
       socket.destroy();
       return;
     }
-    const connection = new BoundedConnection(socket);
+    const connection = new BoundedConnection(socket, address);
     this.#connections.add(connection);
     connection.once('close', () => this.#connections.delete(connection));
     this.#aedes.handle(connection);
