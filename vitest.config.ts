@@ -42,7 +42,6 @@ export default defineConfig({
       // Attacks on the running system, and what they must not reach.
       project('security', [build, servers]),
       project('e2e', [build, servers]),
-      project('security', [build, servers]),
       // Whole systems for minutes: floods, silences, outages, audits of what was damaged.
       project('long', [build, servers], { testTimeout: 120_000, maxWorkers: 2, sequence: { groupOrder: 1 } }),
       // The packed baseline beside the current build, and beside a newer copy of it.

@@ -1,8 +1,10 @@
 // What a browser may make this server do for a page of another site, on every path of a whole system: the listeners in
 // front of Express, Express, pages, and the WebSocket.
+
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { responseHeaders } from '../../contracts/response-headers.ts';
 import { createSale } from '../service/support/flash-sales.ts';
 import { embedded, type System } from '../service/support/systems.ts';
 import { freshUser, orderOf } from '../setup/api.ts';
@@ -133,7 +135,7 @@ describe('CORS', () => {
         TRUSTED,
       ]);
       expect(headers.vary).toContain('Origin');
-      expect(headers['access-control-expose-headers']).toBe('Location,Idempotency-Replayed,Retry-After,Allow');
+      expect(headers['access-control-expose-headers']).toBe(Object.keys(responseHeaders).join(','));
       expect(headers['access-control-allow-credentials']).toBeUndefined();
     }
   });
