@@ -20,6 +20,7 @@ import { openLog } from '../infra/observability/log.ts';
 import { LogMirror } from '../infra/observability/log-mirror.ts';
 import { Metrics } from '../infra/observability/metrics.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
+import { ServerCertificate } from '../infra/runtime/server-certificate.ts';
 import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { ThrottledLog } from '../infra/runtime/throttled-log.ts';
@@ -87,6 +88,8 @@ class Sluice {
   readonly #writeLine: (line: string) => void;
   readonly #metrics = new Metrics();
   readonly #shutdown: Shutdown;
+  /** Undefined without TLS. */
+  #certificate: ServerCertificate | undefined;
   #running: Running | undefined;
   #url = '';
   #warm = false;
@@ -116,6 +119,7 @@ class Sluice {
   async start(): Promise<void> {
     const startedAt = performance.now();
     try {
+      this.#certificate = this.#openCertificate();
       const access = await openAccessControl(this.#config);
       const running = await (this.#config.DATABASE_URL ? this.#startHere(access) : this.#startThreads(access));
       this.#running = running;
@@ -175,9 +179,18 @@ class Sluice {
     this.#shutdown.add(() => this.#mirror.stop());
   }
 
+  #openCertificate(): ServerCertificate | undefined {
+    const { TLS_CERT: cert, TLS_KEY: key } = this.#config;
+    if (cert === undefined || key === undefined) return undefined;
+    const certificate = new ServerCertificate({ cert, key }, this.#log);
+    certificate.start();
+    this.#shutdown.add(() => certificate.stop());
+    return certificate;
+  }
+
   /** All roles of the process in this thread. */
   async #startHere({ verifier }: AccessControl): Promise<Running> {
-    const resources = await openResources(this.#config, this.#log, { verifier });
+    const resources = await openResources(this.#config, this.#log, { verifier, certificate: this.#certificate });
     this.#open(resources);
     const interrupt = () => resources.interrupt();
     this.#signal.addEventListener('abort', interrupt);
@@ -201,7 +214,7 @@ class Sluice {
   async #startThreads({ verifier }: AccessControl): Promise<Running> {
     const config = this.#config;
     this.#shutdown.add(await lockDataDir(config.DATA_DIR));
-    const broker = await openBroker(config, this.#log, verifier);
+    const broker = await openBroker(config, this.#log, { verifier, certificate: this.#certificate });
     this.#shutdown.add(() => broker.close());
     const worker = new WorkerThread({
       config,
@@ -295,7 +308,10 @@ class Sluice {
       origins: CORS_ORIGINS,
       exposedHeaders: Object.keys(responseHeaders),
     });
-    const http = await listenAt(this.#config, proxy.before(guard.before(listener)), this.#httpObservers());
+    const http = await listenAt(this.#config, proxy.before(guard.before(listener)), {
+      ...this.#httpObservers(),
+      certificate: this.#certificate,
+    });
     this.#shutdown.add(() => http.close());
     resources.attach(http.server, (request, socket) => {
       proxy.adopt(request);

@@ -6,6 +6,7 @@ import { problem } from '../../contracts/problems.ts';
 import { routesOf } from '../../contracts/routes/index.ts';
 import type { Route } from '../../contracts/routes/route.ts';
 import { parseHttpUrl } from '../../infra/http/url.ts';
+import { reasonOf } from '../../infra/runtime/reason.ts';
 import { authorizationFor, bearer } from './credentials.ts';
 import { CliError, messageOf } from './errors.ts';
 import { printable } from './terminal.ts';
@@ -168,7 +169,7 @@ export class HttpClient {
     if (code === 'ECONNREFUSED') return `cannot reach ${origin}: is \`npm start\` running?`;
     if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
       return `no response from ${origin} within ${this.#silenceMs} ms`;
-    const reason = messageOf(error) || code;
+    const reason = reasonOf(error);
     return code !== undefined && notSent.has(code)
       ? `cannot reach ${origin}: ${reason}`
       : `no response from ${origin}: ${reason}`;
