@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { assertMigrated, type Migration, migrate, readMigrations } from '../infra/database/migrate.ts';
 import { type Database, DatabaseUnavailable, NoUsableHost, UnsuitableDatabase } from '../infra/database/port.ts';
-import { assertRights, MAY_NOT_MIGRATE } from '../infra/database/rights.ts';
+import { assertRights, type Inspected, MAY_NOT_MIGRATE, READ_AND_ADD } from '../infra/database/rights.ts';
 import { ADMIN_MIGRATIONS, ADMIN_SCHEMA } from '../infra/operators/operator-actions.ts';
 import { reasonOf } from '../infra/runtime/reason.ts';
 import { redactUrl } from '../infra/runtime/server-url.ts';
@@ -42,9 +42,13 @@ export async function migrateSchemas(
       if (start.config.MIGRATE === 'on') await migrate(database, schema, its, start.log);
       else await assertMigrated(database, schema, its);
     }
-    await assertRights(database, [...wanted.keys()]);
+    for (const schema of wanted.keys()) await assertMayUse(database, schema);
   });
 }
+
+/** Rejects with UnsuitableDatabase unless the role has the rights on this schema that a process needs. */
+export const assertMayUse = (database: Inspected, schema: string): Promise<void> =>
+  assertRights(database, schema, schema === ADMIN_SCHEMA ? READ_AND_ADD : undefined);
 
 /** The migrations of each schema that a process uses; `folders`: those of the services that it runs. */
 export async function migrationsBySchema(
