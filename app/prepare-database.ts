@@ -6,7 +6,7 @@ import { assertMigrated, type Migration, migrate, readMigrations } from '../infr
 import { type Database, DatabaseUnavailable, NoUsableHost, UnsuitableDatabase } from '../infra/database/port.ts';
 import { assertRights, type Inspected, MAY_NOT_MIGRATE, READ_AND_ADD } from '../infra/database/rights.ts';
 import { ADMIN_MIGRATIONS, ADMIN_SCHEMA } from '../infra/operators/operator-actions.ts';
-import { reasonOf } from '../infra/runtime/reason.ts';
+import { isCertificateRejected, reasonOf } from '../infra/runtime/reason.ts';
 import { redactUrl } from '../infra/runtime/server-url.ts';
 import { StartFailed, StartupError } from '../infra/runtime/startup-error.ts';
 import type { Config } from './config.ts';
@@ -113,7 +113,8 @@ export function permanentProblem(error: unknown): string | undefined {
   // The server rejects the connection because of a wrong password or a missing database (SQLSTATE classes 28 and 3D), or
   // has no TLS, for which pg's error has only this text.
   const isRejected = /^(28|3D)/.test(code) || cause.message === 'The server does not support SSL connections';
-  return error instanceof DatabaseUnavailable && isRejected ? `${cause.message} (DATABASE_URL)` : undefined;
+  if (!(error instanceof DatabaseUnavailable)) return undefined;
+  return isRejected || isCertificateRejected(cause) ? `${reasonOf(cause)} (DATABASE_URL)` : undefined;
 }
 
 /** As long as one host may become usable, a later attempt may succeed. */
