@@ -119,7 +119,7 @@ class Sluice {
   async start(): Promise<void> {
     const startedAt = performance.now();
     try {
-      this.#certificate = this.#openCertificate();
+      this.#certificate = await this.#openCertificate();
       const access = await openAccessControl(this.#config);
       const running = await (this.#config.DATABASE_URL ? this.#startHere(access) : this.#startThreads(access));
       this.#running = running;
@@ -179,10 +179,10 @@ class Sluice {
     this.#shutdown.add(() => this.#mirror.stop());
   }
 
-  #openCertificate(): ServerCertificate | undefined {
+  async #openCertificate(): Promise<ServerCertificate | undefined> {
     const { TLS_CERT: cert, TLS_KEY: key } = this.#config;
     if (cert === undefined || key === undefined) return undefined;
-    const certificate = new ServerCertificate({ cert, key }, this.#log);
+    const certificate = await ServerCertificate.open({ cert, key }, this.#log);
     certificate.start();
     this.#shutdown.add(() => certificate.stop());
     return certificate;

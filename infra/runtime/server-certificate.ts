@@ -1,7 +1,7 @@
 // The certificate of this process's own servers, from the files TLS_CERT and TLS_KEY. New contents of the files take
 // effect without a restart: for connections that begin after that.
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createSecureContext, type SecureContextOptions, type Server } from 'node:tls';
 import type { Logger } from 'pino';
 import { Loop } from './loop.ts';
@@ -11,29 +11,28 @@ import { StartupError } from './startup-error.ts';
 /** The files are read this often, because a watch misses files that are replaced through a link, as in Kubernetes. */
 const READ_EVERY_MS = 5_000;
 
-/** PEM files: the certificate, followed by those of intermediate authorities; and its key. */
-export interface CertificateFiles {
-  readonly cert: string;
-  readonly key: string;
-}
-
+/** A certificate, followed by those of intermediate authorities, and its key: the paths of PEM files, or their contents. */
 interface Pair {
   readonly cert: string;
   readonly key: string;
 }
 
 export class ServerCertificate {
-  readonly #files: CertificateFiles;
+  readonly #files: Pair;
   readonly #loop: Loop;
   readonly #servers: Server[] = [];
   #pair: Pair;
 
-  /** Throws a StartupError that names the variable and the file if the pair cannot be used. */
-  constructor(files: CertificateFiles, log: Logger) {
+  private constructor(files: Pair, pair: Pair, log: Logger) {
     this.#files = files;
-    this.#pair = read(files);
+    this.#pair = pair;
     // A pair that cannot be used, as while only one file is new, or that has expired, fails the turn and changes nothing.
-    this.#loop = new Loop({ name: 'certificate', everyMs: READ_EVERY_MS, turn: async () => this.#reload(log), log });
+    this.#loop = new Loop({ name: 'certificate', everyMs: READ_EVERY_MS, turn: () => this.#reload(log), log });
+  }
+
+  /** Rejects with a StartupError that names the variable and the file if the pair cannot be used. */
+  static async open(files: Pair, log: Logger): Promise<ServerCertificate> {
+    return new ServerCertificate(files, await read(files), log);
   }
 
   /** For a server that follow() is called with. */
@@ -54,8 +53,8 @@ export class ServerCertificate {
     return this.#loop.stop();
   }
 
-  #reload(log: Logger): void {
-    const pair = read(this.#files);
+  async #reload(log: Logger): Promise<void> {
+    const pair = await read(this.#files);
     if (pair.cert === this.#pair.cert && pair.key === this.#pair.key) return;
     this.#pair = pair;
     for (const server of this.#servers) server.setSecureContext(contextOptions(pair));
@@ -68,12 +67,17 @@ const contextOptions = (pair: Pair): SecureContextOptions => ({ ...pair, minVers
 const CERT_RULE = 'it must be a PEM file with a certificate, followed by those of intermediate authorities';
 const KEY_RULE = 'it must be a PEM file with the private key of TLS_CERT, without a passphrase';
 
-/** Throws a StartupError, which quotes nothing of the files. */
-function read({ cert: certFile, key: keyFile }: CertificateFiles): Pair {
+/** Rejects with a StartupError, which quotes nothing of the files. */
+async function read(files: Pair): Promise<Pair> {
   const pair = {
-    cert: textOf('TLS_CERT', certFile, CERT_RULE),
-    key: textOf('TLS_KEY', keyFile, KEY_RULE),
+    cert: await textOf('TLS_CERT', files.cert, CERT_RULE),
+    key: await textOf('TLS_KEY', files.key, KEY_RULE),
   };
+  check(pair, files);
+  return pair;
+}
+
+function check(pair: Pair, { cert: certFile, key: keyFile }: Pair): void {
   const certificate = certificateOf(pair.cert);
   if (!certificate) throw new StartupError(`TLS_CERT=${certFile} has no certificate: ${CERT_RULE}`);
   const key = keyOf(pair.key);
@@ -92,12 +96,11 @@ function read({ cert: certFile, key: keyFile }: CertificateFiles): Pair {
   } catch (error) {
     throw new StartupError(`TLS_CERT=${certFile} cannot be used (${reasonOf(error)}): ${CERT_RULE}`, { cause: error });
   }
-  return pair;
 }
 
-function textOf(variable: string, file: string, rule: string): string {
+async function textOf(variable: string, file: string, rule: string): Promise<string> {
   try {
-    return readFileSync(file, 'utf8');
+    return await readFile(file, 'utf8');
   } catch (error) {
     throw new StartupError(`${variable}=${file} cannot be read (${reasonOf(error)}): ${rule}`, { cause: error });
   }

@@ -175,13 +175,11 @@ test('a stop does not wait for handshakes', async () => {
 
 describe('a start is rejected', () => {
   const log = pino({ level: 'silent' });
-  const problemOf = (pair: KeyPair) => {
-    try {
-      return String(new ServerCertificate(pair, log));
-    } catch (error) {
-      return (error as Error).message;
-    }
-  };
+  const problemOf = (pair: KeyPair) =>
+    ServerCertificate.open(pair, log).then(
+      () => 'none',
+      ({ message }: Error) => message,
+    );
 
   test('by files that are no pair, with a message that names variable and file, and says what is allowed', async () => {
     const { cert, key } = certificates;
@@ -195,14 +193,14 @@ describe('a start is rejected', () => {
     const certRule = 'it must be a PEM file with a certificate, followed by those of intermediate authorities';
     const keyRule = 'it must be a PEM file with the private key of TLS_CERT, without a passphrase';
     const enoent = `(ENOENT: no such file or directory, open '${missing}')`;
-    expect(problemOf({ cert: missing, key })).toBe(`TLS_CERT=${missing} cannot be read ${enoent}: ${certRule}`);
-    expect(problemOf({ cert, key: missing })).toBe(`TLS_KEY=${missing} cannot be read ${enoent}: ${keyRule}`);
-    expect(problemOf({ cert: text, key })).toBe(`TLS_CERT=${text} has no certificate: ${certRule}`);
-    expect(problemOf({ cert, key: text })).toBe(`TLS_KEY=${text} has no private key that can be read: ${keyRule}`);
-    expect(problemOf({ cert, key: other.key })).toBe(
+    expect(await problemOf({ cert: missing, key })).toBe(`TLS_CERT=${missing} cannot be read ${enoent}: ${certRule}`);
+    expect(await problemOf({ cert, key: missing })).toBe(`TLS_KEY=${missing} cannot be read ${enoent}: ${keyRule}`);
+    expect(await problemOf({ cert: text, key })).toBe(`TLS_CERT=${text} has no certificate: ${certRule}`);
+    expect(await problemOf({ cert, key: text })).toBe(`TLS_KEY=${text} has no private key that can be read: ${keyRule}`);
+    expect(await problemOf({ cert, key: other.key })).toBe(
       `TLS_KEY=${other.key} is not the key of TLS_CERT=${cert}: ${keyRule}`,
     );
-    expect(problemOf(past)).toMatch(/^TLS_CERT=\S+past\.pem expired on .+: renew it$/);
+    expect(await problemOf(past)).toMatch(/^TLS_CERT=\S+past\.pem expired on .+: renew it$/);
   });
 
   const problemsOf = (env: NodeJS.ProcessEnv): readonly string[] => {
