@@ -13,7 +13,7 @@ import { OverloadGuard } from '../infra/http/overload.ts';
 import { isLoopback, RequestGuard } from '../infra/http/request-guard.ts';
 import { addressList, ReverseProxy } from '../infra/http/reverse-proxy.ts';
 import { routeOf } from '../infra/http/route-of.ts';
-import { type HttpObservers, listenAt } from '../infra/http/server.ts';
+import { type HttpOptions, listenAt } from '../infra/http/server.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
 import { sendConsoleTo } from '../infra/observability/console.ts';
 import { openLog } from '../infra/observability/log.ts';
@@ -308,10 +308,7 @@ class Sluice {
       origins: CORS_ORIGINS,
       exposedHeaders: Object.keys(responseHeaders),
     });
-    const http = await listenAt(this.#config, proxy.before(guard.before(listener)), {
-      ...this.#httpObservers(),
-      certificate: this.#certificate,
-    });
+    const http = await listenAt(this.#config, proxy.before(guard.before(listener)), this.#httpOptions());
     this.#shutdown.add(() => http.close());
     resources.attach(http.server, (request, socket) => {
       proxy.adopt(request);
@@ -323,12 +320,13 @@ class Sluice {
     this.#warm = true;
   }
 
-  /** Count requests, and connections above the maximum. */
-  #httpObservers(): HttpObservers {
+  /** TLS, and counts of requests and of connections above the maximum. */
+  #httpOptions(): HttpOptions {
     const { requests, droppedConnections } = this.#metrics;
     const { MAX_CONNECTIONS } = this.#config;
     const log = new ThrottledLog(this.#log);
     return {
+      certificate: this.#certificate,
       onResponse: (request, response, seconds) => {
         const status = response.headersSent ? response.statusCode : undefined;
         requests.record({ method: request.method, route: routeOf(request), status }, seconds);

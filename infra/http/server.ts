@@ -80,24 +80,22 @@ interface ListenSettings {
 /** Called when the response to a request has ended or its connection is closed: how long after the request arrived. */
 type OnResponse = (request: IncomingMessage, response: ServerResponse, seconds: number) => void;
 
-export interface HttpObservers {
+interface Observers {
   readonly onResponse?: OnResponse;
   /** Called for each connection above the maximum. */
   readonly onDrop?: () => void;
 }
 
-type ListenLimits = Partial<typeof DEFAULTS>;
-interface ListenOptions extends ListenLimits, HttpObservers {
+export interface HttpOptions extends Observers {
   /** With it, the server speaks HTTPS. */
   readonly certificate?: ServerCertificate | undefined;
 }
 
+type ListenLimits = Partial<typeof DEFAULTS>;
+type ListenOptions = ListenLimits & HttpOptions;
+
 /** Rejects with a StartupError that says how to change the settings if the server cannot listen there. */
-export const listenAt = (
-  settings: ListenSettings,
-  handler: RequestListener,
-  options?: Omit<ListenOptions, keyof ListenLimits>,
-) => {
+export const listenAt = (settings: ListenSettings, handler: RequestListener, options?: HttpOptions) => {
   const { HOST, PORT, KEEP_ALIVE_MS: keepAliveMs = DEFAULTS.keepAliveMs } = settings;
   const { MAX_CONNECTIONS: maxConnections = DEFAULTS.maxConnections } = settings;
   return listen(handler, HOST, PORT, { ...options, keepAliveMs, maxConnections }).catch((error) => {
@@ -139,7 +137,7 @@ function secureServer(options: ServerOptions, certificate: ServerCertificate) {
 }
 
 /** `handshakes`: undefined without TLS. */
-type ServerParts = Required<ListenLimits> & HttpObservers & { readonly handshakes?: Handshakes | undefined };
+type ServerParts = Required<ListenLimits> & Observers & { readonly handshakes?: Handshakes | undefined };
 
 export class HttpServer {
   readonly server: Server;

@@ -14,14 +14,20 @@ const large = Buffer.alloc(16 * 1024 * 1024, 'x');
 const schema = z.object({ text: z.string() });
 const json = { json: schema };
 const app = createApp(pino({ level: 'silent' }), (api) => {
-  api.handle({ method: 'get', access: 'public', path: '/small', responses: { 200: json } }, async () => reply(200, { text: 'ok' }));
-  api.handle({ method: 'get', access: 'public', path: '/large', responses: { 200: json } }, async (_input, _request, response) => {
-    send(response, 200, {}, large);
-    return undefined;
-  });
+  api.handle({ method: 'get', access: 'public', path: '/small', responses: { 200: json } }, async () =>
+    reply(200, { text: 'ok' }),
+  );
+  api.handle(
+    { method: 'get', access: 'public', path: '/large', responses: { 200: json } },
+    async (_input, _request, response) => {
+      send(response, 200, {}, large);
+      return undefined;
+    },
+  );
   const form = { schema, form: true } as const;
-  api.handle({ method: 'post', access: 'public', path: '/echo', body: form, responses: { 200: json } }, async ({ body }) =>
-    reply(200, { text: String(body.text.length) }),
+  api.handle(
+    { method: 'post', access: 'public', path: '/echo', body: form, responses: { 200: json } },
+    async ({ body }) => reply(200, { text: String(body.text.length) }),
   );
 });
 const guard = new RequestGuard({ hosts: [], origins: [], exposedHeaders: [] });

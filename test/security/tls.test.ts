@@ -196,7 +196,9 @@ describe('a start is rejected', () => {
     expect(await problemOf({ cert: missing, key })).toBe(`TLS_CERT=${missing} cannot be read ${enoent}: ${certRule}`);
     expect(await problemOf({ cert, key: missing })).toBe(`TLS_KEY=${missing} cannot be read ${enoent}: ${keyRule}`);
     expect(await problemOf({ cert: text, key })).toBe(`TLS_CERT=${text} has no certificate: ${certRule}`);
-    expect(await problemOf({ cert, key: text })).toBe(`TLS_KEY=${text} has no private key that can be read: ${keyRule}`);
+    expect(await problemOf({ cert, key: text })).toBe(
+      `TLS_KEY=${text} has no private key that can be read: ${keyRule}`,
+    );
     expect(await problemOf({ cert, key: other.key })).toBe(
       `TLS_KEY=${other.key} is not the key of TLS_CERT=${cert}: ${keyRule}`,
     );
