@@ -60,6 +60,8 @@ const isReadBy =
 /** URLs in SERVICES_URL: each is asked for each part of a history. */
 const MAX_SERVICES = 32;
 
+const pemFile = z.string().meta({ allowed: 'the path of a PEM file' });
+
 const parameters = (names: readonly string[]) => `Parameters: ${names.join(', ')}.`;
 
 const variables = {
@@ -73,6 +75,11 @@ const variables = {
     'Address that HTTP and the embedded MQTT broker listen on. For any but a loopback address, set AUTH_MODE.',
   ),
   PORT: variable(integer(0, 65_535), '3000', 'HTTP port. 0 picks a free port.'),
+  TLS_CERT: optional(
+    pemFile,
+    'The certificate of this process, followed by those of intermediate authorities: HTTP, the embedded MQTT broker and WebSocket then speak only TLS. New contents take effect within seconds. Unset: no TLS.',
+  ),
+  TLS_KEY: optional(pemFile, 'The key of TLS_CERT, without a passphrase.'),
   BASE_PATH: optional(
     z
       .string()
@@ -290,6 +297,8 @@ function contradictions(
         `PAYMENT_URL ${why}, so it needs a payment provider: \`sluice payment-provider\` is one, on http://host:3010`,
       );
   }
+  if ((config.TLS_CERT === undefined) !== (config.TLS_KEY === undefined))
+    problems.push('TLS_CERT and TLS_KEY must be set together: a certificate and its key');
   problems.push(...accessProblems(config, { ...config, isSeparate: missing.length > 0 }));
   if (config.MIGRATE === 'off' && !config.DATABASE_URL)
     problems.push('MIGRATE=off needs DATABASE_URL: an embedded database is migrated when it starts');

@@ -3,7 +3,7 @@ import { describeVariables, renamedVariables, type VariableName } from './config
 
 /** Settings that most users change come first. */
 const sections: Readonly<Record<string, readonly VariableName[]>> = {
-  Server: ['HOST', 'PORT', 'MQTT_PORT', 'DATA_DIR', 'LOG_LEVEL', 'LOG_FORMAT'],
+  Server: ['HOST', 'PORT', 'MQTT_PORT', 'TLS_CERT', 'TLS_KEY', 'DATA_DIR', 'LOG_LEVEL', 'LOG_FORMAT'],
   'Access control': [
     'AUTH_MODE',
     'JWKS_URL',

@@ -4,9 +4,9 @@ import type { Logger } from 'pino';
 import { type ServiceName, serviceNames } from '../contracts/services.ts';
 import { assertMigrated, type Migration, migrate, readMigrations } from '../infra/database/migrate.ts';
 import { type Database, DatabaseUnavailable, NoUsableHost, UnsuitableDatabase } from '../infra/database/port.ts';
-import { assertRights, MAY_NOT_MIGRATE } from '../infra/database/rights.ts';
+import { assertRights, type Inspected, MAY_NOT_MIGRATE, READ_AND_ADD } from '../infra/database/rights.ts';
 import { ADMIN_MIGRATIONS, ADMIN_SCHEMA } from '../infra/operators/operator-actions.ts';
-import { reasonOf } from '../infra/runtime/reason.ts';
+import { isCertificateRejected, reasonOf } from '../infra/runtime/reason.ts';
 import { redactUrl } from '../infra/runtime/server-url.ts';
 import { StartFailed, StartupError } from '../infra/runtime/startup-error.ts';
 import type { Config } from './config.ts';
@@ -42,9 +42,13 @@ export async function migrateSchemas(
       if (start.config.MIGRATE === 'on') await migrate(database, schema, its, start.log);
       else await assertMigrated(database, schema, its);
     }
-    await assertRights(database, [...wanted.keys()]);
+    for (const schema of wanted.keys()) await assertMayUse(database, schema);
   });
 }
+
+/** Rejects with UnsuitableDatabase unless the role has the rights on this schema that a process needs. */
+export const assertMayUse = (database: Inspected, schema: string): Promise<void> =>
+  assertRights(database, schema, schema === ADMIN_SCHEMA ? READ_AND_ADD : undefined);
 
 /** The migrations of each schema that a process uses; `folders`: those of the services that it runs. */
 export async function migrationsBySchema(
@@ -109,7 +113,8 @@ export function permanentProblem(error: unknown): string | undefined {
   // The server rejects the connection because of a wrong password or a missing database (SQLSTATE classes 28 and 3D), or
   // has no TLS, for which pg's error has only this text.
   const isRejected = /^(28|3D)/.test(code) || cause.message === 'The server does not support SSL connections';
-  return error instanceof DatabaseUnavailable && isRejected ? `${cause.message} (DATABASE_URL)` : undefined;
+  if (!(error instanceof DatabaseUnavailable)) return undefined;
+  return isRejected || isCertificateRejected(cause) ? `${reasonOf(cause)} (DATABASE_URL)` : undefined;
 }
 
 /** As long as one host may become usable, a later attempt may succeed. */

@@ -22,6 +22,7 @@ import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PresenceOptions } from '../infra/mqtt/presence.ts';
 import type { PacedQueues } from '../infra/queue/port.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
+import type { ServerCertificate } from '../infra/runtime/server-certificate.ts';
 import { hostPort } from '../infra/runtime/server-url.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { openHttpProvider } from '../services/order/payments/http-provider.ts';
@@ -183,19 +184,24 @@ export interface Broker {
   readonly close: () => Promise<void>;
 }
 
-/**
- * `given`: the broker of another thread, which also holds the lock of the data folder. Otherwise `verifier` is as in
- * openBroker.
- */
+/** How the embedded broker meets clients from outside the process. */
+interface ListenerOptions {
+  /** Of their tokens; undefined: they need none. */
+  readonly verifier?: TokenVerifier | undefined;
+  /** Undefined: without TLS. */
+  readonly certificate?: ServerCertificate | undefined;
+}
+
+/** `broker`: that of another thread, which also holds the lock of the data folder. Otherwise one is opened. */
 export async function openResources(
   config: Config,
   log: Logger,
-  { broker: given, verifier }: { readonly broker?: Broker; readonly verifier?: TokenVerifier | undefined } = {},
+  { broker: given, ...listener }: ListenerOptions & { readonly broker?: Broker } = {},
 ): Promise<Resources> {
   const shutdown = new Shutdown(log);
   try {
     if (!given && (!config.DATABASE_URL || !config.MQTT_URL)) shutdown.add(await lockDataDir(config.DATA_DIR));
-    const broker = given ?? (await openBroker(config, log, verifier));
+    const broker = given ?? (await openBroker(config, log, listener));
     shutdown.add(() => broker.close());
     const database = await openDatabase(config, log);
     shutdown.add(() => database.close());
@@ -219,12 +225,18 @@ export function externalBroker(
   return { publisher, connect: connectTo(url), close: () => publisher.close() };
 }
 
-/** `verifier`: of the tokens of the embedded broker's clients; undefined: they need none. */
-export async function openBroker(config: Config, log: Logger, verifier: TokenVerifier | undefined): Promise<Broker> {
+export async function openBroker(
+  config: Config,
+  log: Logger,
+  { verifier, certificate }: ListenerOptions,
+): Promise<Broker> {
   const { MQTT_URL, HOST: host, DATA_DIR: dataDir, MQTT_PORT: port, BUS_PREFIX: prefix } = config;
   if (MQTT_URL) return externalBroker(MQTT_URL, config, log);
-  const broker = await EmbeddedBroker.start({ dataDir, host, port, prefix, log, verifier });
-  log.info({ url: `mqtt://${hostPort({ host, port: broker.port })}` }, 'MQTT broker embedded');
+  const broker = await EmbeddedBroker.start({ dataDir, host, port, prefix, log, verifier, certificate });
+  log.info(
+    { url: `${certificate ? 'mqtts' : 'mqtt'}://${hostPort({ host, port: broker.port })}` },
+    'MQTT broker embedded',
+  );
   return {
     publisher: broker.publisher,
     connect: broker.connectInternal,

@@ -13,13 +13,14 @@ import { OverloadGuard } from '../infra/http/overload.ts';
 import { isLoopback, RequestGuard } from '../infra/http/request-guard.ts';
 import { addressList, clientAddress, ReverseProxy } from '../infra/http/reverse-proxy.ts';
 import { routeOf } from '../infra/http/route-of.ts';
-import { type HttpObservers, listenAt } from '../infra/http/server.ts';
+import { type HttpOptions, listenAt } from '../infra/http/server.ts';
 import { Presence } from '../infra/mqtt/presence.ts';
 import { sendConsoleTo } from '../infra/observability/console.ts';
 import { openLog } from '../infra/observability/log.ts';
 import { LogMirror } from '../infra/observability/log-mirror.ts';
 import { Metrics } from '../infra/observability/metrics.ts';
 import { lockDataDir } from '../infra/runtime/data-dir.ts';
+import { ServerCertificate } from '../infra/runtime/server-certificate.ts';
 import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { ThrottledLog } from '../infra/runtime/throttled-log.ts';
@@ -87,6 +88,8 @@ class Sluice {
   readonly #writeLine: (line: string) => void;
   readonly #metrics = new Metrics();
   readonly #shutdown: Shutdown;
+  /** Undefined without TLS. */
+  #certificate: ServerCertificate | undefined;
   #running: Running | undefined;
   #url = '';
   #warm = false;
@@ -116,6 +119,7 @@ class Sluice {
   async start(): Promise<void> {
     const startedAt = performance.now();
     try {
+      this.#certificate = await this.#openCertificate();
       const access = await openAccessControl(this.#config, {
         metrics: this.#metrics,
         log: this.#log,
@@ -179,9 +183,18 @@ class Sluice {
     this.#shutdown.add(() => this.#mirror.stop());
   }
 
+  async #openCertificate(): Promise<ServerCertificate | undefined> {
+    const { TLS_CERT: cert, TLS_KEY: key } = this.#config;
+    if (cert === undefined || key === undefined) return undefined;
+    const certificate = await ServerCertificate.open({ cert, key }, this.#log);
+    certificate.start();
+    this.#shutdown.add(() => certificate.stop());
+    return certificate;
+  }
+
   /** All roles of the process in this thread. */
   async #startHere({ verifier }: AccessControl): Promise<Running> {
-    const resources = await openResources(this.#config, this.#log, { verifier });
+    const resources = await openResources(this.#config, this.#log, { verifier, certificate: this.#certificate });
     this.#open(resources);
     const interrupt = () => resources.interrupt();
     this.#signal.addEventListener('abort', interrupt);
@@ -205,7 +218,7 @@ class Sluice {
   async #startThreads({ verifier }: AccessControl): Promise<Running> {
     const config = this.#config;
     this.#shutdown.add(await lockDataDir(config.DATA_DIR));
-    const broker = await openBroker(config, this.#log, verifier);
+    const broker = await openBroker(config, this.#log, { verifier, certificate: this.#certificate });
     this.#shutdown.add(() => broker.close());
     const worker = new WorkerThread({
       config,
@@ -299,7 +312,7 @@ class Sluice {
       origins: CORS_ORIGINS,
       exposedHeaders: Object.keys(responseHeaders),
     });
-    const http = await listenAt(this.#config, proxy.before(guard.before(listener)), this.#httpObservers());
+    const http = await listenAt(this.#config, proxy.before(guard.before(listener)), this.#httpOptions());
     this.#shutdown.add(() => http.close());
     resources.attach(http.server, (request, socket) => {
       proxy.adopt(request);
@@ -311,12 +324,13 @@ class Sluice {
     this.#warm = true;
   }
 
-  /** Count requests, and connections above the maximum. */
-  #httpObservers(): HttpObservers {
+  /** TLS, and counts of requests and of connections above the maximum. */
+  #httpOptions(): HttpOptions {
     const { requests, droppedConnections } = this.#metrics;
     const { MAX_CONNECTIONS } = this.#config;
     const log = new ThrottledLog(this.#log);
     return {
+      certificate: this.#certificate,
       onResponse: (request, response, seconds) => {
         const status = response.headersSent ? response.statusCode : undefined;
         requests.record({ method: request.method, route: routeOf(request), status }, seconds);

@@ -11,7 +11,7 @@ Examples:
   $ DATABASE_URL=postgres://sluice_app@db:5432/shop MIGRATE=off sluice start
 
 The role must own the schemas or be allowed to create them; infra/deploy/postgres-roles.sql sets up a role for this command
-and one for the services. With REDIS_URL, the schema of the job queue is not needed and not created.
+and one for each service. With REDIS_URL, the schema of the job queue is not needed and not created.
 
 Exit code 2 if DATABASE_URL is missing or the database cannot be used, 1 if it does not respond.`;
 

@@ -64,13 +64,18 @@ export type AccessSettings = SettingsOf<typeof accessSettings>;
 
 interface Process {
   readonly HOST: string;
+  readonly MQTT_URL?: string | undefined;
+  readonly TLS_CERT?: string | undefined;
   readonly SERVICES_URL?: readonly string[] | undefined;
   /** Other processes run the rest of the system. */
   readonly isSeparate: boolean;
 }
 
 /** What is missing, or contradicts, as sentences that name the variables. */
-export function accessProblems(settings: AccessSettings, { HOST, SERVICES_URL, isSeparate }: Process): string[] {
+export function accessProblems(
+  settings: AccessSettings,
+  { HOST, MQTT_URL, TLS_CERT, SERVICES_URL, isSeparate }: Process,
+): string[] {
   const { AUTH_MODE, JWKS_URL, AUTH_SECRET, SERVICE_TOKEN } = settings;
   const problems: string[] = [];
   if (AUTH_MODE === undefined && !isLoopback(HOST)) {
@@ -84,6 +89,10 @@ export function accessProblems(settings: AccessSettings, { HOST, SERVICES_URL, i
       problems.push(`${name} is for AUTH_MODE=jwt: set that, or unset ${name}`);
     return problems;
   }
+  if (MQTT_URL === undefined && TLS_CERT === undefined && !isLoopback(HOST))
+    problems.push(
+      `TLS_CERT and TLS_KEY are missing: HOST=${HOST} may be reached from other machines, and clients of the embedded MQTT broker send tokens as passwords: set both, or MQTT_URL to a broker of your own`,
+    );
   if (JWKS_URL !== undefined && AUTH_SECRET !== undefined)
     problems.push('JWKS_URL contradicts AUTH_SECRET: tokens have one kind of key; unset one of the two');
   if (isSeparate && JWKS_URL === undefined && AUTH_SECRET === undefined)

@@ -6,10 +6,10 @@ import { sessionOn } from '../../infra/database/postgres-connections.ts';
 import { PostgresServers } from '../../infra/database/postgres-servers.ts';
 import { SessionClient, sessionConfig, socketOf } from '../../infra/database/postgres-session.ts';
 import { type PostgresServer, parsePostgresUrl } from '../../infra/database/postgres-url.ts';
-import { assertMayMigrate, assertRights, type Inspected } from '../../infra/database/rights.ts';
+import { assertMayMigrate, type Inspected } from '../../infra/database/rights.ts';
 import { hostPort, redactUrl } from '../../infra/runtime/server-url.ts';
 import type { Config } from '../config.ts';
-import { migrationsBySchema, permanentProblem } from '../prepare-database.ts';
+import { assertMayUse, migrationsBySchema, permanentProblem } from '../prepare-database.ts';
 import { migrationsOf } from '../schemas.ts';
 import type { Findings, Target } from './report.ts';
 
@@ -67,7 +67,7 @@ async function schemaProblems(database: Inspected, { busKind, MIGRATE }: Config)
   for (const [schema, migrations] of wanted) {
     const problem = await problemOf(async () => {
       const isCurrent = (await missingMigrations(database, schema, migrations)).length === 0;
-      if (isCurrent) return assertRights(database, [schema]);
+      if (isCurrent) return assertMayUse(database, schema);
       if (MIGRATE === 'on') return assertMayMigrate(database, schema);
       old.push(schema);
     });

@@ -6,6 +6,7 @@ import { problem } from '../../contracts/problems.ts';
 import { routesOf } from '../../contracts/routes/index.ts';
 import type { Route } from '../../contracts/routes/route.ts';
 import { parseHttpUrl } from '../../infra/http/url.ts';
+import { isTlsFailure, reasonOf } from '../../infra/runtime/reason.ts';
 import { authorizationFor, bearer } from './credentials.ts';
 import { CliError, messageOf } from './errors.ts';
 import { printable } from './terminal.ts';
@@ -115,8 +116,7 @@ export class HttpClient {
       };
     } catch (error) {
       signal?.throwIfAborted();
-      const code = codeOf(error);
-      throw new NoResponse(this.#explain(code, error), code === undefined || !notSent.has(code), error);
+      throw new NoResponse(this.#explain(error), isSent(error), error);
     }
   }
 
@@ -163,17 +163,18 @@ export class HttpClient {
     return this.#pool.destroy();
   }
 
-  #explain(code: string | undefined, error: unknown): string {
+  #explain(error: unknown): string {
     const origin = this.#origin;
+    const code = codeOf(error);
     if (code === 'ECONNREFUSED') return `cannot reach ${origin}: is \`npm start\` running?`;
     if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
       return `no response from ${origin} within ${this.#silenceMs} ms`;
-    const reason = messageOf(error) || code;
-    return code !== undefined && notSent.has(code)
-      ? `cannot reach ${origin}: ${reason}`
-      : `no response from ${origin}: ${reason}`;
+    return `${isSent(error) ? 'no response from' : 'cannot reach'} ${origin}: ${reasonOf(error)}`;
   }
 }
+
+/** Whether the request may have reached the server. */
+const isSent = (error: unknown): boolean => !notSent.has(codeOf(error) ?? '') && !isTlsFailure(error);
 
 /** The error's code. For a host with several addresses, the code for the first address. */
 function codeOf(error: unknown): string | undefined {

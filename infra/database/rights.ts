@@ -7,25 +7,32 @@ export type Inspected = Pick<Database, 'kind' | 'query'>;
 /** Tables that a message names. */
 const NAMED = 5;
 
+const READ_AND_WRITE = ['SELECT', 'INSERT', 'UPDATE', 'DELETE'] as const;
+/** Rights on rows that no process deletes. */
+export const READ_AND_ADD = ['SELECT', 'INSERT', 'UPDATE'] as const;
+
 /**
- * Rejects with UnsuitableDatabase unless the role may read and write every table of these schemas. An identity column
- * needs no right on its sequence.
+ * Rejects with UnsuitableDatabase unless the role has these rights on every table of the schema. An identity column needs
+ * no right on its sequence.
  */
-export async function assertRights(database: Inspected, schemas: readonly string[]): Promise<void> {
+export async function assertRights(
+  database: Inspected,
+  schema: string,
+  rights: readonly string[] = READ_AND_WRITE,
+): Promise<void> {
   if (database.kind === 'pglite') return;
   const rows = await database.query<{ role: string; name: string }>(
     `SELECT current_user AS role, format('%I.%I', nspname, relname) AS name
      FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-     WHERE nspname = ANY ($1) AND CASE
+     WHERE nspname = $1 AND CASE
        WHEN NOT has_schema_privilege(pg_namespace.oid, 'USAGE') THEN relkind IN ('r', 'p', 'S')
-       WHEN relkind IN ('r', 'p') THEN NOT (
-         has_table_privilege(pg_class.oid, 'SELECT') AND has_table_privilege(pg_class.oid, 'INSERT')
-         AND has_table_privilege(pg_class.oid, 'UPDATE') AND has_table_privilege(pg_class.oid, 'DELETE'))
+       WHEN relkind IN ('r', 'p') THEN EXISTS (
+         SELECT FROM unnest($2::text[]) AS wanted WHERE NOT has_table_privilege(pg_class.oid, wanted))
        WHEN relkind = 'S' THEN NOT has_sequence_privilege(pg_class.oid, 'USAGE')
          AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'i')
        ELSE false END
      ORDER BY name`,
-    [schemas],
+    [schema, rights],
   );
   const [first] = rows;
   if (!first) return;

@@ -1,33 +1,45 @@
--- Two roles for a database: sluice_migrator owns the schemas and runs `sluice migrate`; sluice_app runs `sluice start`
--- with MIGRATE=off, and may only read and write rows; in the schema bullmq, it creates a sequence for each queue. Neither
--- may create schemas.
+-- Roles for a database, none of which may do more than it needs:
+--
+--   sluice_migrator     owns the schemas and runs `sluice migrate`.
+--   sluice_order, sluice_points, sluice_coupon, sluice_notify, sluice_flash_sale
+--                       each runs `sluice start` for its service with MIGRATE=off: reads and writes the rows of the schema
+--                       of the same name, and adds to the records of operators' actions in sluice_admin.
+--   sluice_app          runs all services, or several, in one process with MIGRATE=off. The local event bus needs it,
+--                       because it writes to the inboxes of other services.
 --
 --   psql -d <database> -v ON_ERROR_STOP=1 --single-transaction -f infra/deploy/postgres-roles.sql
 --
--- Run it as a superuser, before the first start and again after an upgrade that adds a schema. Then give both roles a
--- password (\password sluice_app). What an earlier start has created in these schemas is then sluice_migrator's.
+-- Run it as a superuser, before the first start and again after an upgrade that adds a schema, or to change between
+-- sluice_app and sluice_flash_sale. Then give the roles passwords (\password sluice_app). What an earlier start has
+-- created in these schemas is then sluice_migrator's.
 --
--- Behind PgBouncer, both roles need pool_mode=session.
+-- Behind PgBouncer, the roles need pool_mode=session.
+
+-- As PostgreSQL 15 and newer have it. Otherwise, every role may create tables in the schema public.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 DO $$
 DECLARE
+  -- One schema per service, and its role of the same name.
+  services CONSTANT text[] := ARRAY['sluice_order', 'sluice_points', 'sluice_coupon', 'sluice_notify', 'sluice_flash_sale'];
+  -- For the records of operators' actions, which no process deletes; and for the job queue of the flash sales, which is
+  -- not needed with REDIS_URL.
+  shared CONSTANT text[] := ARRAY['sluice_admin', 'bullmq'];
   role text;
   schema text;
-  sequence text;
+  users text;
+  rights text;
   change text;
 BEGIN
-  FOREACH role IN ARRAY ARRAY['sluice_migrator', 'sluice_app'] LOOP
+  FOREACH role IN ARRAY services || ARRAY['sluice_migrator', 'sluice_app'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
       EXECUTE format('CREATE ROLE %I LOGIN', role);
     END IF;
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role);
   END LOOP;
+  EXECUTE format('GRANT %s TO sluice_app', array_to_string(services, ', '));
 
-  -- One schema per service, sluice_admin for what operators change, and bullmq for the job queue of the flash sales, which is not needed with REDIS_URL.
-  FOREACH schema IN ARRAY ARRAY[
-    'sluice_order', 'sluice_points', 'sluice_coupon', 'sluice_notify', 'sluice_flash_sale', 'sluice_admin',
-    'bullmq'
-  ] LOOP
+  FOREACH schema IN ARRAY services || shared LOOP
     EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION sluice_migrator', schema);
     EXECUTE format('ALTER SCHEMA %I OWNER TO sluice_migrator', schema);
     FOR change IN
@@ -42,27 +54,30 @@ BEGIN
     LOOP
       EXECUTE change;
     END LOOP;
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO sluice_app', schema);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO sluice_app', schema);
-    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO sluice_app', schema);
-    EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %I TO sluice_app', schema);
+    users := CASE schema
+      WHEN 'sluice_admin' THEN array_to_string(services, ', ')
+      WHEN 'bullmq' THEN 'sluice_flash_sale'
+      ELSE schema END;
+    rights := CASE schema WHEN 'sluice_admin' THEN 'SELECT, INSERT, UPDATE' ELSE 'SELECT, INSERT, UPDATE, DELETE' END;
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', schema, users);
+    EXECUTE format('GRANT %s ON ALL TABLES IN SCHEMA %I TO %s', rights, schema, users);
+    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO %s', schema, users);
+    EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %I TO %s', schema, users);
     -- For what later migrations create.
-    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE sluice_migrator IN SCHEMA %I '
-      'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO sluice_app', schema);
-    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE sluice_migrator IN SCHEMA %I '
-      'GRANT USAGE ON SEQUENCES TO sluice_app', schema);
-    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE sluice_migrator IN SCHEMA %I '
-      'GRANT EXECUTE ON FUNCTIONS TO sluice_app', schema);
+    change := format('ALTER DEFAULT PRIVILEGES FOR ROLE sluice_migrator IN SCHEMA %I GRANT ', schema);
+    EXECUTE format('%s %s ON TABLES TO %s', change, rights, users);
+    EXECUTE format('%s USAGE ON SEQUENCES TO %s', change, users);
+    EXECUTE format('%s EXECUTE ON FUNCTIONS TO %s', change, users);
   END LOOP;
 
   -- BullMQ creates and drops the sequences, and makes temporary tables.
-  GRANT CREATE ON SCHEMA bullmq TO sluice_app;
-  EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO sluice_app', current_database());
-  FOR sequence IN
-    SELECT relname FROM pg_class
+  GRANT CREATE ON SCHEMA bullmq TO sluice_flash_sale;
+  EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO sluice_flash_sale', current_database());
+  FOR change IN
+    SELECT format('ALTER SEQUENCE %s OWNER TO sluice_flash_sale', oid::regclass) FROM pg_class
     WHERE relnamespace = 'bullmq'::regnamespace AND relkind = 'S' AND starts_with(relname, 'bullmq_jid_')
   LOOP
-    EXECUTE format('ALTER SEQUENCE bullmq.%I OWNER TO sluice_app', sequence);
+    EXECUTE change;
   END LOOP;
 END
 $$;

@@ -1,5 +1,5 @@
-// The headers with which a browser treats a response as no more than it is. HSTS is not among them: it belongs to
-// responses over TLS, so the proxy that ends TLS sends it.
+// The headers with which a browser treats a response as no more than it is. HSTS is not among them: it
+// binds all ports of a host to TLS, so the proxy in front decides on it.
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import helmet from 'helmet';

@@ -1,9 +1,19 @@
 // The listening server: fails with a clear error if it cannot listen, ends the connections of clients that are too slow,
 // and stops without resetting a client.
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { HANDSHAKE_TIMEOUT_MS, Handshakes } from '../runtime/handshakes.ts';
 import { deferred } from '../runtime/promises.ts';
+import type { ServerCertificate } from '../runtime/server-certificate.ts';
 import { bracketed, hostPort } from '../runtime/server-url.ts';
 import { StartupError } from '../runtime/startup-error.ts';
 import { badRequest, headersTooLarge, Problem } from './problem.ts';
@@ -70,20 +80,25 @@ interface ListenSettings {
 /** Called when the response to a request has ended or its connection is closed: how long after the request arrived. */
 type OnResponse = (request: IncomingMessage, response: ServerResponse, seconds: number) => void;
 
-export interface HttpObservers {
+interface Observers {
   readonly onResponse?: OnResponse;
   /** Called for each connection above the maximum. */
   readonly onDrop?: () => void;
 }
 
+export interface HttpOptions extends Observers {
+  /** With it, the server speaks HTTPS. */
+  readonly certificate?: ServerCertificate | undefined;
+}
+
 type ListenLimits = Partial<typeof DEFAULTS>;
-type ListenOptions = ListenLimits & HttpObservers;
+type ListenOptions = ListenLimits & HttpOptions;
 
 /** Rejects with a StartupError that says how to change the settings if the server cannot listen there. */
-export const listenAt = (settings: ListenSettings, handler: RequestListener, observers?: HttpObservers) => {
+export const listenAt = (settings: ListenSettings, handler: RequestListener, options?: HttpOptions) => {
   const { HOST, PORT, KEEP_ALIVE_MS: keepAliveMs = DEFAULTS.keepAliveMs } = settings;
   const { MAX_CONNECTIONS: maxConnections = DEFAULTS.maxConnections } = settings;
-  return listen(handler, HOST, PORT, { ...observers, keepAliveMs, maxConnections }).catch((error) => {
+  return listen(handler, HOST, PORT, { ...options, keepAliveMs, maxConnections }).catch((error) => {
     throw listenError(error, HOST, PORT);
   });
 };
@@ -95,27 +110,41 @@ export async function listen(
   port: number,
   options: ListenOptions = {},
 ): Promise<HttpServer> {
-  const limits = { ...DEFAULTS, ...options };
-  const server = createServer({
+  const { certificate, ...rest } = options;
+  const limits = { ...DEFAULTS, ...rest };
+  const serverOptions = {
     keepAliveTimeout: limits.keepAliveMs,
     headersTimeout: limits.headersMs,
     requestTimeout: limits.requestMs,
     connectionsCheckingInterval: limits.checkEveryMs,
     maxHeaderSize: MAX_HEADERS_BYTES,
-  });
+  };
+  const { server, handshakes } = certificate
+    ? secureServer(serverOptions, certificate)
+    : { server: createServer(serverOptions) };
   server.maxConnections = limits.maxConnections;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, 1024, resolve);
   });
-  return new HttpServer(server, handler, limits);
+  return new HttpServer(server, handler, { ...limits, handshakes });
 }
+
+function secureServer(options: ServerOptions, certificate: ServerCertificate) {
+  const server = createTlsServer({ ...options, ...certificate.options, handshakeTimeout: HANDSHAKE_TIMEOUT_MS });
+  certificate.follow(server);
+  return { server, handshakes: new Handshakes(server) };
+}
+
+/** `handshakes`: undefined without TLS. */
+type ServerParts = Required<ListenLimits> & Observers & { readonly handshakes?: Handshakes | undefined };
 
 export class HttpServer {
   readonly server: Server;
   readonly url: string;
   readonly #handler: RequestListener;
   readonly #limits: Required<ListenLimits>;
+  readonly #handshakes: Handshakes | undefined;
   /** Requests of this turn of the event loop. */
   #arrived: [IncomingMessage, ServerResponse][] = [];
   #inFlight = 0;
@@ -124,12 +153,12 @@ export class HttpServer {
   #closing: Promise<void> | undefined;
 
   /** `server` listens, and no connection has been accepted yet. */
-  constructor(server: Server, handler: RequestListener, limits: Required<ListenLimits> & HttpObservers) {
+  constructor(server: Server, handler: RequestListener, { handshakes, onResponse, onDrop, ...limits }: ServerParts) {
     const { address, port } = server.address() as AddressInfo;
-    const { onResponse, onDrop } = limits;
     this.#handler = handler;
     this.#limits = limits;
-    this.url = `http://${hostPort({ host: address, port })}`;
+    this.#handshakes = handshakes;
+    this.url = `${handshakes ? 'https' : 'http'}://${hostPort({ host: address, port })}`;
     this.server = server.on('request', (request, response) => {
       const { socket } = request;
       if ((responsesOf.get(socket)?.size ?? 0) >= MAX_PIPELINED) socket.destroy();
@@ -219,6 +248,7 @@ export class HttpServer {
     this.server.close();
     this.#drained = deferred();
     if (this.#inFlight > 0) await Promise.race([this.#drained.promise, delay(DRAIN_MS, undefined, { ref: false })]);
+    this.#handshakes?.end();
     this.server.closeAllConnections();
   }
 }

@@ -54,7 +54,7 @@ export const isMigrated = async (database: Inspected): Promise<boolean> =>
 /** Rejects with UnsuitableDatabase unless BullMQ's schema is up to date and the role has its rights on it. */
 export async function assertUsable(database: Inspected): Promise<void> {
   if (!(await isMigrated(database))) throw notMigrated(SCHEMA, `version ${LATEST_SCHEMA_VERSION} of BullMQ`);
-  await assertRights(database, [SCHEMA]);
+  await assertRights(database, SCHEMA);
   await assertMayCreate(database, SCHEMA); // BullMQ creates a sequence for each queue
 }
 

@@ -8,11 +8,10 @@ export function reasonOf(error: unknown): string {
 }
 
 const unknownAuthority =
-  'its certificate is not from an authority that this process trusts: set NODE_EXTRA_CA_CERTS to the file of its authority';
-const noTls = 'there is no TLS on this port';
+  'its certificate is not from an authority that this process trusts: set NODE_EXTRA_CA_CERTS, or sslrootcert or cacertfile in the URL of a server, to the file of its authority';
 
-/** By OpenSSL's and Node's codes. Their own messages name neither the cause nor a remedy. */
-const tlsCauses: Readonly<Record<string, string>> = {
+/** Why a server's certificate is rejected, by OpenSSL's and Node's codes, whose own messages name no remedy. */
+const certificateCauses: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
   SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
   UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
@@ -21,6 +20,13 @@ const tlsCauses: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'its certificate has expired',
   CERT_NOT_YET_VALID: 'its certificate is not valid yet, or the clock of this machine is wrong',
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host name',
+};
+
+const noTls = 'there is no TLS on this port';
+
+/** Why a handshake fails, by the same codes. */
+const tlsCauses: Readonly<Record<string, string>> = {
+  ...certificateCauses,
   ERR_SSL_WRONG_VERSION_NUMBER: noTls,
   ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,
   ERR_SSL_UNSUPPORTED_PROTOCOL: 'it speaks only versions of TLS that are no longer safe',
@@ -38,6 +44,13 @@ function tlsCauseOf(error: Error): string | undefined {
   if (known !== undefined) return known;
   return /wrong version number|packet length too long/i.test(message) ? noTls : undefined;
 }
+
+/** Whether an error says that the certificate of a server is rejected. */
+export const isCertificateRejected = (error: Error): boolean =>
+  'code' in error && typeof error.code === 'string' && error.code in certificateCauses;
+
+/** Whether an error came from a TLS handshake, before any request was processed. */
+export const isTlsFailure = (error: unknown): boolean => error instanceof Error && tlsCauseOf(error) !== undefined;
 
 const MAX_PUBLIC_LENGTH = 300;
 

@@ -236,16 +236,16 @@ describe('few rights suffice:', () => {
       "SELECT DISTINCT sequenceowner::text AS owner FROM pg_sequences WHERE starts_with(sequencename, 'bullmq_jid_')",
       url,
     );
-    expect(owners).toEqual([{ owner: 'sluice_app' }]);
-    await administer('REVOKE CREATE ON SCHEMA bullmq FROM sluice_app', url);
+    expect(owners).toEqual([{ owner: 'sluice_flash_sale' }]);
+    await administer('REVOKE CREATE ON SCHEMA bullmq FROM sluice_flash_sale', url);
     await expectRejected(
       as('sluice_app', url),
       /the role sluice_app may not create sequences in the schema bullmq and temporary tables: grant the rights in/,
     );
-    await administer('REVOKE DELETE ON bullmq.job FROM sluice_app', url);
+    await administer('REVOKE DELETE ON bullmq.job FROM sluice_flash_sale', url);
     await expectRejected(as('sluice_app', url), /the role sluice_app may not read and write bullmq\.job: grant the/);
     await administer(sql, url);
-    await administer('REVOKE DELETE ON sluice_order.outbox FROM sluice_app', url);
+    await administer('REVOKE DELETE ON sluice_order.outbox FROM sluice_order', url);
     await expectRejected(
       as('sluice_app', url),
       /the role sluice_app may not read and write sluice_order\.outbox: grant the rights in/,

@@ -1,8 +1,8 @@
 // The URLs of real servers that ask for a password with every kind of character, with and without TLS.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmod, chown, copyFile, readFile, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { pino } from 'pino';
@@ -21,6 +21,7 @@ import { type Rabbitmq, startRabbitmq } from '../servers/rabbitmq.ts';
 import { type LocalServer, startServer } from '../servers/server.ts';
 import { type Certificates, makeCertificates } from '../setup/certificates.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { addPostgresTls, addRabbitmqTls } from '../setup/server-tls.ts';
 import { eventually, freshPrefix } from '../setup/wait.ts';
 
 const run = promisify(execFile);
@@ -51,16 +52,7 @@ describe('AMQP_URL', () => {
     await server.ctl('add_user', USER, PASSWORD);
     await server.ctl('add_vhost', VHOST);
     for (const vhost of ['/', VHOST]) await server.ctl('set_permissions', '-p', vhost, USER, '.*', '.*', '.*');
-    tlsPort = await freePort();
-    const { ca, cert, key } = certificates;
-    const files = `{cacertfile,"${ca}"},{certfile,"${cert}"},{keyfile,"${key}"}`;
-    const address = `[{{127,0,0,1},${tlsPort}}]`;
-    const options = `[${files},{verify,verify_none}]`;
-    await server
-      .ctl('eval', `rabbit_networking:start_ssl_listener(hd(${address}), ${options}, 1).`)
-      .catch(() =>
-        server.ctl('eval', `rabbit_networking:start_ssl_listener({"127.0.0.1", ${tlsPort}}, ${options}, 1).`),
-      );
+    tlsPort = await addRabbitmqTls(server, certificates);
   }, 120_000);
   afterAll(() => server?.stop());
 
@@ -214,27 +206,8 @@ describe('DATABASE_URL', () => {
     const quoted = (text: string) => client.escapeIdentifier(text);
     await client.query(`CREATE ROLE ${quoted(USER)} LOGIN PASSWORD ${client.escapeLiteral(PASSWORD)}`);
     await client.query(`CREATE DATABASE ${quoted(DATABASE)} OWNER ${quoted(USER)}`);
-    const { rows } = await client.query<{ hba: string }>("SELECT current_setting('hba_file') AS hba");
-    const hba = String(rows[0]?.hba);
-    const [cert, key] = await Promise.all(
-      (
-        [
-          ['cert', 'server.crt'],
-          ['key', 'server.key'],
-        ] as const
-      ).map(async ([from, name]) => {
-        const path = join(dirname(hba), name);
-        await copyFile(certificates[from], path);
-        const { uid, gid } = await stat(hba);
-        await chown(path, uid, gid);
-        await chmod(path, 0o600);
-        return path;
-      }),
-    );
+    const hba = await addPostgresTls(client, certificates);
     await writeFile(hba, `host all postgres all trust\nhost all all all scram-sha-256\n${await readFile(hba, 'utf8')}`);
-    await client.query(`ALTER SYSTEM SET ssl_cert_file = ${client.escapeLiteral(String(cert))}`);
-    await client.query(`ALTER SYSTEM SET ssl_key_file = ${client.escapeLiteral(String(key))}`);
-    await client.query('ALTER SYSTEM SET ssl = on');
     await client.query('SELECT pg_reload_conf()');
     await client.end();
     await eventually(async () => (await tls(url('?sslmode=require'))) === true, { what: 'the server has TLS' });

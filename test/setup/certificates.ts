@@ -7,42 +7,50 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-export interface Certificates {
-  readonly folder: string;
+export interface KeyPair {
   /** PEM files. The key is readable by every user, because some servers run as users of their own. */
-  readonly ca: string;
   readonly cert: string;
   readonly key: string;
+}
+
+export interface Certificates extends KeyPair {
+  readonly folder: string;
+  readonly ca: string;
   /** An authority that has signed nothing. */
   readonly otherCa: string;
+  /** Another certificate of the same authority. `days` may be negative: it has expired. */
+  issue(name: string, days: number): Promise<KeyPair>;
   remove(): Promise<void>;
 }
 
 export async function makeCertificates(): Promise<Certificates> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-certificates-'));
   const openssl = (...args: string[]) => run('openssl', args, { cwd: folder });
+  const newKey = ['-newkey', 'rsa:2048', '-nodes'];
   const authority = (name: string) =>
     openssl(
-      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', `/CN=${name}`],
+      ...['req', '-x509', ...newKey, '-days', '2', '-subj', `/CN=${name}`],
       ...['-keyout', `${name}.key`, '-out', `${name}.pem`],
     );
-  await Promise.all([authority('ca'), authority('other')]);
-  await openssl(
-    ...['req', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=server', '-keyout', 'server.key', '-out', 'server.csr'],
-  );
-  await writeFile(join(folder, 'names'), 'subjectAltName=IP:127.0.0.1,DNS:localhost');
-  await openssl(
-    ...['x509', '-req', '-in', 'server.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial'],
-    ...['-days', '2', '-extfile', 'names', '-out', 'server.pem'],
-  );
+  const issue = async (name: string, days: number): Promise<KeyPair> => {
+    const [cert, key, request] = [`${name}.pem`, `${name}.key`, `${name}.csr`] as const;
+    await openssl('req', ...newKey, '-subj', `/CN=${name}`, '-keyout', key, '-out', request);
+    await openssl(
+      ...['x509', '-req', '-in', request, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial'],
+      ...['-days', String(days), '-extfile', 'names', '-out', cert],
+    );
+    await chmod(join(folder, key), 0o644);
+    return { cert: join(folder, cert), key: join(folder, key) };
+  };
   await chmod(folder, 0o755);
-  await chmod(join(folder, 'server.key'), 0o644);
+  await writeFile(join(folder, 'names'), 'subjectAltName=IP:127.0.0.1,DNS:localhost');
+  await Promise.all([authority('ca'), authority('other')]);
   return {
+    ...(await issue('server', 2)),
     folder,
     ca: join(folder, 'ca.pem'),
-    cert: join(folder, 'server.pem'),
-    key: join(folder, 'server.key'),
     otherCa: join(folder, 'other.pem'),
+    issue,
     remove: () => rm(folder, { recursive: true }),
   };
 }

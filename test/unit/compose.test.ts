@@ -10,6 +10,7 @@ import type { Route } from '../../contracts/routes/route.ts';
 import { type ServiceName, serviceNames } from '../../contracts/services.ts';
 import { MAX_EVENT_BYTES } from '../../infra/bus/port.ts';
 import { ADMIN_SCHEMA } from '../../infra/operators/operator-actions.ts';
+import { SCHEMA as QUEUE_SCHEMA } from '../../infra/queue/sql-backend.ts';
 
 interface Container {
   readonly image: string;
@@ -60,15 +61,12 @@ function proxyOf(conf: string): (path: string) => string | undefined {
 
 const pathsOf = (routes: Readonly<Record<string, Route>>) => Object.values(routes).map(({ path }) => path);
 
-test('the roles of PostgreSQL have rights on the schema of each service and on the one of operator actions', () => {
-  const names =
-    read('postgres-roles.sql')
-      .match(/'(\w+)'(?=,|\n)/g)
-      ?.map((name) => name.slice(1, -1)) ?? [];
-  expect(names.filter((name) => name.startsWith('sluice_') && !/_(app|migrator)$/.test(name))).toEqual([
-    ...serviceNames.map(schemaOf),
-    ADMIN_SCHEMA,
-  ]);
+test('PostgreSQL has a role and a schema for each service, and the schemas that they share', () => {
+  const sql = read('postgres-roles.sql');
+  const namesIn = (list: string) =>
+    new RegExp(`${list} CONSTANT text\\[\\] := ARRAY\\[(.*)\\];`).exec(sql)?.[1]?.replaceAll("'", '').split(', ');
+  expect(namesIn('services')).toEqual(serviceNames.map(schemaOf));
+  expect(namesIn('shared')).toEqual([ADMIN_SCHEMA, QUEUE_SCHEMA]);
 });
 
 describe('compose.yaml', () => {

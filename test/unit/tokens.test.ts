@@ -285,7 +285,7 @@ describe('the local key', () => {
     expect(await localSecret(dataDir)).toBe(secrets[0]);
   });
 
-  test('is refused if others may read it, or if it is cut short', async () => {
+  test('is rejected if others may read it, or if it is cut short', async () => {
     const file = join(await newFolder(), 'auth-key');
     await writeFile(file, 'x'.repeat(43), { mode: 0o644 });
     await expect(localSecret(folder)).rejects.toThrow(`${file} may be read by other users: \`chmod 600 ${file}\``);

@@ -1,10 +1,11 @@
-// The MQTT broker inside the process, for systems without MQTT_URL: Aedes, over TCP and WebSocket. Sessions and
+// The MQTT broker inside the process, for systems without MQTT_URL: Aedes, over TCP or TLS, and WebSocket. Sessions and
 // retained messages are stored in `<dataDir>/mqtt` and survive kill -9 (not a power cut: LevelDB does not sync each
 // write).
 import type { EventEmitter } from 'node:events';
 import type { Server as HttpServer, IncomingMessage } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
+import { createServer as createTlsServer } from 'node:tls';
 import type { Aedes } from 'aedes';
 import createPersistence, { type LevelPersistence } from 'aedes-persistence-level';
 import type { ClassicLevel } from 'classic-level';
@@ -14,6 +15,8 @@ import { createWebSocketStream, WebSocketServer } from 'ws';
 import { plainAddress } from '../../access/client-address.ts';
 import type { TokenVerifier } from '../../access/tokens.ts';
 import { openLevel } from '../../runtime/data-dir.ts';
+import { HANDSHAKE_TIMEOUT_MS, Handshakes } from '../../runtime/handshakes.ts';
+import type { ServerCertificate } from '../../runtime/server-certificate.ts';
 import { MqttPortInUse, StartupError } from '../../runtime/startup-error.ts';
 import { type ClientOptions, connectionDefaults } from '../connect.ts';
 import { WEBSOCKET_PATH } from '../port.ts';
@@ -40,7 +43,9 @@ export class EmbeddedBroker {
   readonly #internal: WeakSet<Duplex>;
   /** Connections from outside the process. */
   readonly #connections = new Set<BoundedConnection>();
-  readonly #tcp = createServer({ noDelay: true }, (socket) => this.#accept(socket, plainAddress(socket.remoteAddress)));
+  readonly #tcp: Server;
+  /** Undefined without TLS. */
+  readonly #handshakes: Handshakes | undefined;
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_FRAME_BYTES,
@@ -50,11 +55,24 @@ export class EmbeddedBroker {
   #port = 0;
   #closing: Promise<void> | undefined;
 
-  private constructor(level: ClassicLevel<string, Buffer>, aedes: Aedes, internal: WeakSet<Duplex>) {
+  private constructor(
+    level: ClassicLevel<string, Buffer>,
+    aedes: Aedes,
+    internal: WeakSet<Duplex>,
+    certificate: ServerCertificate | undefined,
+  ) {
     this.#level = level;
     this.#aedes = aedes;
     this.#internal = internal;
     this.publisher = new EmbeddedPublisher(aedes);
+    const accept = (socket: Socket) => this.#accept(socket, plainAddress(socket.remoteAddress));
+    if (certificate) {
+      const options = { ...certificate.options, handshakeTimeout: HANDSHAKE_TIMEOUT_MS, noDelay: true };
+      const server = createTlsServer(options, accept);
+      certificate.follow(server);
+      this.#handshakes = new Handshakes(server);
+      this.#tcp = server;
+    } else this.#tcp = createServer({ noDelay: true }, accept);
   }
 
   /** Port 0: a free one. Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port. */
@@ -64,9 +82,11 @@ export class EmbeddedBroker {
       readonly log: Logger;
       /** Undefined: clients from outside need no token. */
       readonly verifier?: TokenVerifier | undefined;
+      /** With it, the port speaks TLS. */
+      readonly certificate?: ServerCertificate | undefined;
     },
   ): Promise<EmbeddedBroker> {
-    const { dataDir, host, port, prefix, log, verifier } = options;
+    const { dataDir, host, port, prefix, log, verifier, certificate } = options;
     const level = await openLevel(dataDir, 'mqtt');
     // No Will is stored here (aedes.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete
     // on a closed database unhandled.
@@ -77,7 +97,7 @@ export class EmbeddedBroker {
     (aedes as EventEmitter).on('error', (error: Error) => log.error({ err: error }, 'embedded MQTT broker'));
     aedes.on('clientError', (client, error) => log.debug({ client: client.id, reason: error.message }, 'MQTT client'));
     aedes.on('connectionError', (_client, error) => log.debug({ reason: error.message }, 'MQTT connection'));
-    const broker = new EmbeddedBroker(level, aedes, internal);
+    const broker = new EmbeddedBroker(level, aedes, internal, certificate);
     try {
       await broker.#clearPresence(persistence, prefix);
       await broker.#listen(host, port);
@@ -139,6 +159,7 @@ export class EmbeddedBroker {
     for (const stop of this.#stopUpgrades) stop();
     const stopped = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
     await this.publisher.close();
+    this.#handshakes?.end();
     for (const connection of this.#connections) connection.destroy();
     await this.#closeAedes();
     await stopped;

@@ -4,6 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import { Agent } from 'undici';
 import type { ServiceName } from '../../../contracts/services.ts';
 import { type Child, type Environment, type Exit, Supervisor } from '../../../demos/shared/child-process.ts';
 import { serverFolder } from '../../../demos/shared/folder.ts';
@@ -16,6 +17,8 @@ import { eventually } from '../../setup/wait.ts';
 const program = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
 /** A first start creates the embedded database, which takes seconds on a busy machine. */
 const READY_WITHIN_MS = 60_000;
+/** Only for readiness: a process with TLS_CERT has a certificate of a private authority. */
+const unverified = new Agent({ pipelining: 0, connect: { rejectUnauthorized: false } });
 
 export interface ServiceProcess {
   readonly url: string;
@@ -57,7 +60,7 @@ export async function createServiceProcess(
   const supervisor = await Supervisor.open(folder);
   const outputFile = join(folder, 'output.log');
   const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
+  const url = `${env.TLS_CERT ? 'https' : 'http'}://127.0.0.1:${port}`;
   let child: Child | undefined;
   /** The size of its output at its last launch. */
   let outputBefore = 0;
@@ -80,7 +83,8 @@ export async function createServiceProcess(
   /** Also by its own log: if another process has taken the port, that one answers until this one ends. */
   const isReady = async () => {
     const output = await text(createReadStream(outputFile, { start: outputBefore }));
-    return output.includes(`"ready on ${url}"`) && (await call(`${url}/readyz`, { timeoutMs: 2_000 })).status === 200;
+    if (!output.includes(`"ready on ${url}"`)) return false;
+    return (await call(`${url}/readyz`, { timeoutMs: 2_000, dispatcher: unverified })).status === 200;
   };
 
   const ended = (withinMs: number) =>
