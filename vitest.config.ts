@@ -29,6 +29,8 @@ export default defineConfig({
       project('contract', [servers]),
       project('service', [build, servers]),
       project('e2e', [build, servers]),
+      // Attacks on what is open to a network.
+      project('security', [build, servers]),
       // Whole systems for minutes: floods, silences, outages, audits of what was damaged.
       project('long', [build, servers], { testTimeout: 120_000, maxWorkers: 2, sequence: { groupOrder: 1 } }),
       // The packed baseline beside the current build, and beside a newer copy of it.
