@@ -104,12 +104,11 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
     return reader;
   }
 
-  /** The system. */
-  async function service() {
-    const { client, received } = recording(broker.connectService());
-    const publish = (topic: string, payload: string, retain = false) =>
-      client.publishAsync(topic, payload, { qos: 1, retain });
-    return { client, received, publish };
+  /** A client of the system that reads everything. */
+  async function watching() {
+    const watcher = recording(broker.connectService());
+    await watcher.client.subscribeAsync('sluice/#', { qos: 1 });
+    return watcher;
   }
 
   const disconnected = (client: MqttClient) =>
@@ -165,21 +164,20 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
       'sluice.users.bob.notifications',
       'sluice/users/*/notifications',
     ])('receives only its own notifications, also with a subscription to %s', async (filter) => {
-      const system = await service();
-      await system.publish(bobs, 'retained for bob', true);
-      cleanUps.push(() => system.publish(bobs, '', true));
+      await broker.publish(bobs, 'retained for bob', true);
+      cleanUps.push(() => broker.publish(bobs, '', true));
       const bob = await reading('bob');
       const eve = await reading('eve');
 
       expect(await subscribing(eve.client, filter)).toBe(behaviour.subscribe);
-      await system.publish('sluice/events/order/placed', 'event');
-      await system.publish('sluice/logs/points', 'line');
-      await system.publish('sluice/users/eve2/notifications', 'for eve2');
-      await system.publish(bobs, 'for bob');
+      await broker.publish('sluice/events/order/placed', 'event');
+      await broker.publish('sluice/logs/points', 'line');
+      await broker.publish('sluice/users/eve2/notifications', 'for eve2');
+      await broker.publish(bobs, 'for bob');
       await received(bob, 'for bob');
       expect(bob.received).toContain('retained for bob');
       if (behaviour.subscribe !== 'disconnected') {
-        await system.publish(userTopic(prefix, 'eve'), 'for eve');
+        await broker.publish(userTopic(prefix, 'eve'), 'for eve');
         await received(eve, 'for eve');
       }
       // A filter may cover its own topic as well: twice.
@@ -193,21 +191,19 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
       ['sluice/events/order/placed', false],
       ['sluice/services/points/1', true],
     ] as const)('publishes nothing: %s, retained: %s', async ([topic, retain]) => {
-      const system = await service();
-      await system.client.subscribeAsync('sluice/#', { qos: 1 });
+      const system = await watching();
       const eve = await open('eve');
 
       expect(await publishing(eve.client, topic, retain)).toBe(behaviour.publish);
       const late = await reading('bob');
-      await system.publish(bobs, 'for bob');
+      await broker.publish(bobs, 'for bob');
       await received(late, 'for bob');
       await received(system, 'for bob');
       expect([...late.received, ...system.received]).not.toContain('forged');
     });
 
     test.for([false, true])('publishes nothing by a Will, retained: %s', async (retain) => {
-      const system = await service();
-      await system.client.subscribeAsync('sluice/#', { qos: 1 });
+      const system = await watching();
       const will = { topic: bobs, payload: Buffer.from('forged'), qos: 1, retain } as const;
       const eve = await open('eve', { will });
 
@@ -218,20 +214,19 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
         const lost = broker.connectService({
           will: { ...will, topic: 'sluice/services/points/1', payload: Buffer.from('lost') },
         });
-        cleanUps.push(() => system.publish('sluice/services/points/1', '', true));
+        cleanUps.push(() => broker.publish('sluice/services/points/1', '', true));
         recording(lost);
         expect(await connecting(lost)).toBe('connected');
         lost.stream.destroy();
         await received(system, 'lost');
       }
       const late = await reading('bob');
-      await system.publish(bobs, 'for bob');
+      await broker.publish(bobs, 'for bob');
       await received(late, 'for bob');
       expect([...late.received, ...system.received]).not.toContain('forged');
     });
 
     test('gets nothing of a session of another user', async () => {
-      const system = await service();
       const clientId = broker.clientId('bob', 'session');
       const bob = await open('bob', { clientId, clean: false });
       expect(await connecting(bob.client)).toBe(behaviour.sessions ? 'connected' : 'rejected');
@@ -241,13 +236,13 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
       });
       await bob.client.subscribeAsync(bobs, { qos: 1 });
       await bob.client.endAsync();
-      await system.publish(bobs, 'while away');
+      await broker.publish(bobs, 'while away');
 
       const eve = await open('eve', { clientId, clean: false });
       expect(await connecting(eve.client)).toBe(behaviour.takeOver);
       if (behaviour.takeOver === 'connected') {
         await eve.client.subscribeAsync(userTopic(prefix, 'eve'), { qos: 1 });
-        await system.publish(userTopic(prefix, 'eve'), 'for eve');
+        await broker.publish(userTopic(prefix, 'eve'), 'for eve');
         await received(eve, 'for eve');
       }
       expect(eve.received.filter((message) => message !== 'for eve')).toEqual([]);
@@ -255,12 +250,11 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
     });
 
     test('does not end the connection of another user by its client id', async () => {
-      const system = await service();
       const clientId = broker.clientId('bob', 'phone');
       const bob = await reading('bob', { clientId });
       const eve = await open('eve', { clientId });
       expect(await connecting(eve.client)).toBe(behaviour.takeOver);
-      await system.publish(bobs, 'for bob');
+      await broker.publish(bobs, 'for bob');
       await received(bob, 'for bob');
       expect(bob.client.connected).toBe(true);
       expect(eve.received).toEqual([]);
@@ -273,9 +267,8 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
     });
 
     test('with dots, colons and @ in its id reads its own topic, by the percent-encoded user name', async () => {
-      const system = await service();
       const reader = await reading(odd);
-      await system.publish(userTopic(prefix, odd), 'for the odd one');
+      await broker.publish(userTopic(prefix, odd), 'for the odd one');
       await received(reader, 'for the odd one');
       const { password } = await broker.loginOf(odd);
       const raw = openWith({ username: odd, password }, `${odd}/phone`);
@@ -324,11 +317,10 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
     });
 
     test('of an operator reads everything of the system, and nothing else', async () => {
-      const system = await service();
       const login = { username: 'ops', password: await tokenOf('ops', { roles: ['operator'] }) };
       const operator = openWith(login, broker.clientId('ops', 'console'));
       expect(await subscribing(operator.client, 'sluice/#')).toBe('granted');
-      await system.publish('sluice/events/order/placed', 'event');
+      await broker.publish('sluice/events/order/placed', 'event');
       await received(operator, 'event');
       expect(await subscribing(operator.client, '#')).toBe(behaviour.subscribe);
       const command = openWith(login, 'sluice-logs-0abcde');
@@ -346,7 +338,6 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
     });
 
     test(`that expires ${name === 'the embedded broker' ? 'ends its connection' : 'does not end its connection'}`, async () => {
-      const system = await service();
       const password = await tokenOf('eve', { expiresInSeconds: name === 'the embedded broker' ? 1 : -28 });
       const eve = openWith({ username: 'eve', password }, broker.clientId('eve', 'phone'));
       await eve.client.subscribeAsync(userTopic(prefix, 'eve'), { qos: 1 });
@@ -361,7 +352,7 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
         },
         { what: 'the token has expired' },
       );
-      await system.publish(userTopic(prefix, 'eve'), 'for eve');
+      await broker.publish(userTopic(prefix, 'eve'), 'for eve');
       await received(eve, 'for eve');
     });
   });

@@ -29,6 +29,8 @@ export interface Login {
 export interface BrokerUnderAttack {
   /** Connects as a client from outside. */
   connect(login: Login, options?: IClientOptions): MqttClient;
+  /** Publishes as the system does. */
+  publish(topic: string, payload: string, retain?: boolean): Promise<unknown>;
   /** Connects as the system does. */
   connectService(options?: IClientOptions): MqttClient;
   loginOf(user: string): Promise<Login>;
@@ -62,6 +64,7 @@ export async function embedded(): Promise<BrokerUnderAttack> {
   const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix, log, verifier });
   return {
     connect: (login, options) => connect(`mqtt://127.0.0.1:${broker.port}`, login, options),
+    publish: (topic, payload, retain = false) => broker.publisher.publish(topic, payload, { qos: 1, retain }),
     connectService: (options) => broker.connectInternal({ ...serviceId(), ...options }),
     loginOf: loginByToken,
     clientId: (_user, name) => name,
@@ -104,7 +107,7 @@ export async function rabbitmq(): Promise<RabbitmqUnderAttack> {
     serviceToken,
     log,
     connect: (login, options) => connect(withoutUser(broker.mqttUrl), login, options),
-    connectService: (options) => connect(broker.mqttUrl, {}, { ...serviceId(), ...options }),
+    ...serviceAt(broker.mqttUrl),
     loginOf: loginByToken,
     clientId: (user, name) => `${userLevel(user)}/${name}`,
     async stop() {
@@ -120,10 +123,19 @@ export async function mosquitto(...users: string[]): Promise<BrokerUnderAttack> 
   const broker = await startMosquittoWithUsers(Object.fromEntries(names));
   return {
     connect: (login, options) => connect(broker.usersUrl, login, options),
-    connectService: (options) => connect(broker.servicesUrl, {}, { ...serviceId(), ...options }),
+    ...serviceAt(broker.servicesUrl),
     loginOf: async (user) => ({ username: userLevel(user), password: passwords.get(user) }),
     clientId: (_user, name) => name,
     stop: () => broker.stop(),
+  };
+}
+
+function serviceAt(url: string): Pick<BrokerUnderAttack, 'publish' | 'connectService'> {
+  const connectService = (options?: IClientOptions) => connect(url, {}, { ...serviceId(), ...options });
+  const publisher = connectService();
+  return {
+    publish: (topic, payload, retain = false) => publisher.publishAsync(topic, payload, { qos: 1, retain }),
+    connectService,
   };
 }
 
