@@ -20,15 +20,15 @@ import {
 const odd = 'b.o:b@shop-1';
 const users = ['bob', 'eve', odd];
 
-/** What a broker does with an attack. In no case anything arrives. */
+/** How a broker reacts to an attack. Nothing ever arrives. */
 interface Behaviour {
-  /** With a subscription to what the user may not read. */
+  /** To a subscription to what the user may not read. */
   readonly subscribe: 'rejected' | 'disconnected' | 'granted';
   readonly publish: 'disconnected' | 'acknowledged';
   readonly will: 'rejected' | 'connected';
   /** Whether users may have sessions that outlast a connection. */
   readonly sessions: boolean;
-  /** With a connection that has the client id of another user. */
+  /** To a connection with the client id of another user. */
   readonly takeOver: 'rejected' | 'connected';
   readonly tokens: boolean;
 }
@@ -354,6 +354,22 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
       );
       await broker.publish(userTopic(prefix, 'eve'), 'for eve');
       await received(eve, 'for eve');
+    });
+  });
+
+  describe.skipIf(missing || name !== 'Mosquitto')('a shared subscription', () => {
+    test('loses messages to a user that joins it, and that user receives none', async () => {
+      const topic = '$share/g/sluice/users/bob/notifications';
+      const bob = await open('bob');
+      const eve = await open('eve');
+      for (const { client } of [bob, eve]) await client.subscribeAsync(topic, { qos: 1 });
+      for (const message of ['1', '2', '3', '4']) await broker.publish('sluice/users/bob/notifications', message);
+      await bob.client.subscribeAsync('sluice/users/bob/last', { qos: 1 });
+      await eve.client.subscribeAsync('sluice/users/eve/last', { qos: 1 });
+      for (const user of ['bob', 'eve']) await broker.publish(`sluice/users/${user}/last`, 'last');
+      for (const each of [bob, eve]) await received(each, 'last');
+      expect(bob.received).toHaveLength(3);
+      expect(eve.received).toEqual(['last']);
     });
   });
 
