@@ -54,7 +54,7 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
     start: rabbitmq,
     missing: !amqpUrl,
     behaviour: {
-      subscribe: 'disconnected',
+      subscribe: process.env.TEST_RABBITMQ === '4' ? 'rejected' : 'disconnected',
       publish: 'disconnected',
       will: 'connected',
       sessions: true,
