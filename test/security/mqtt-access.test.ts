@@ -1,4 +1,4 @@
-// Buyers on each MQTT broker: they read their own notifications and nothing else, whatever they try.
+// Attacks of buyers on each MQTT broker: they read their own notifications and nothing else.
 import { connect as connectAmqp } from 'amqplib';
 import type { IClientOptions, MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
