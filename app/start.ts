@@ -25,6 +25,7 @@ import { type Role, roles } from '../infra/runtime/service.ts';
 import { Shutdown } from '../infra/runtime/shutdown.ts';
 import { ThrottledLog } from '../infra/runtime/throttled-log.ts';
 import { type AccessControl, openAccessControl } from './access/access-control.ts';
+import { serveMqttAuth } from './access/mqtt-auth.ts';
 import { serveSession } from './access/session.ts';
 import { serveFailedMessages } from './admin/failed-messages.ts';
 import { serveHistory } from './admin/history.ts';
@@ -285,6 +286,8 @@ class Sluice {
           serveFailedMessages(api, served);
           serveOperatorActions(api, database);
           serveSession(api, access.verifier);
+          const { BUS_PREFIX: prefix, MQTT_URL: mqttUrl } = this.#config;
+          serveMqttAuth(api, { verifier: access.verifier, prefix, mqttUrl, log: this.#log });
         }
         const serving = () => this.#warm && !this.#shutdown.begun;
         const shown = { runners, database, resources: resourceStates, otherLoops, otherMetrics, overload, serving };

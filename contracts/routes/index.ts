@@ -3,6 +3,7 @@ import { type ServiceName, serviceNames } from '../services.ts';
 import { auditRoutes } from './audit.ts';
 import { documentRoutes } from './documents.ts';
 import { flashSaleRoutes } from './flash-sales.ts';
+import { mqttAuthRoutes } from './mqtt-auth.ts';
 import { operatorRoutes, processRoutes } from './operations.ts';
 import { orderRoutes } from './orders.ts';
 import type { Route } from './route.ts';
@@ -23,7 +24,7 @@ export const routesOfService = (service: ServiceName): Readonly<Record<string, R
 /** The routes of a process that serves these services over HTTP, by name. None: it has only the role worker. */
 export const routesOf = (services: readonly ServiceName[] = serviceNames): Readonly<Record<string, Route>> => ({
   ...Object.assign({}, ...services.map(routesOfService)),
-  ...(services.length > 0 && { ...operatorRoutes, ...sessionRoutes }),
+  ...(services.length > 0 && { ...operatorRoutes, ...sessionRoutes, ...mqttAuthRoutes }),
   ...processRoutes,
   ...documentRoutes,
 });
@@ -35,5 +36,6 @@ type Intersection<U> = (U extends unknown ? (each: U) => void : never) extends (
 export type Routes = Intersection<(typeof ofService)[ServiceName]> &
   typeof operatorRoutes &
   typeof sessionRoutes &
+  typeof mqttAuthRoutes &
   typeof processRoutes &
   typeof documentRoutes;

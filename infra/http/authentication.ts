@@ -81,11 +81,22 @@ export async function verified(verifier: TokenVerifier, token: string, request: 
 /** RFC 6750. The scheme has no case. */
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i;
 
-/** The header counts before the cookie. One of another scheme, such as for a proxy in front, is no token. */
+/** RFC 7617. */
+const BASIC = /^Basic +([A-Za-z0-9+/]+=*) *$/i;
+const BASIC_USER = 'token:';
+
+/**
+ * The header counts before the cookie. One of another scheme or user, such as for a proxy in front, is no token.
+ * RabbitMQ can send no other header than that of a user and a password, so the user `token` has its token as password.
+ */
 function tokenOf(request: IncomingMessage): string | undefined {
-  const { authorization } = request.headers;
-  const token = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
-  return token ?? sessionToken(request);
+  const { authorization = '' } = request.headers;
+  return BEARER.exec(authorization)?.[1] ?? basicToken(authorization) ?? sessionToken(request);
+}
+
+function basicToken(authorization: string): string | undefined {
+  const credentials = Buffer.from(BASIC.exec(authorization)?.[1] ?? '', 'base64').toString('latin1');
+  return credentials.startsWith(BASIC_USER) ? credentials.slice(BASIC_USER.length) : undefined;
 }
 
 const callers = new WeakMap<IncomingMessage, Caller>();

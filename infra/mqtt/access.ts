@@ -1,5 +1,5 @@
-// What clients from outside may do on the embedded broker: read some topics, and publish nothing.
-import type { Caller } from '../access/caller.ts';
+// What clients from outside may do on a broker: read some topics, and publish nothing. The embedded broker applies these
+// rules itself; RabbitMQ asks for them (rabbitmq-access.ts).
 import { isOperator } from '../access/caller.ts';
 import { RateLimited } from '../access/rate-limit.ts';
 import { KeysUnavailable, TokenRejected, type TokenVerifier } from '../access/tokens.ts';
@@ -18,24 +18,35 @@ export class ConnectRejected extends Error {
 
 export interface ConnectCredentials {
   readonly username: string | undefined;
-  readonly password: Uint8Array | undefined;
+  readonly password: string | undefined;
   /** Of the client. */
   readonly address: string;
 }
 
+/** A client whose token was valid when it connected. */
+export interface Reader {
+  /** Its user, as in topics. */
+  readonly username: string;
+  readonly isOperator: boolean;
+}
+
+/** A reader that connects: its token expires at this time, in seconds since 1970. */
+export type ConnectingReader = Reader & { readonly expiresAt: number };
+
 /**
- * The caller whose user name is the user as in its topics, and whose password is its token. Rejects with
+ * The client whose user name is its user as in topics, and whose password is the user's token. Rejects with
  * ConnectRejected.
  */
-export async function callerOfConnect(
+export async function readerOfConnect(
   verifier: TokenVerifier,
   { username, password, address }: ConnectCredentials,
-): Promise<Caller> {
+): Promise<ConnectingReader> {
   if (username === undefined || password === undefined)
     throw new ConnectRejected(connackCodes.badCredentials, 'the password must be a token');
   try {
-    const caller = await verifier.verify(Buffer.from(password).toString('latin1'), address);
-    if (caller.user !== undefined && userLevel(caller.user) === username) return caller;
+    const caller = await verifier.verify(password, address);
+    if (caller.user !== undefined && userLevel(caller.user) === username)
+      return { username, isOperator: isOperator(caller), expiresAt: caller.expiresAt ?? 0 };
     throw new ConnectRejected(
       connackCodes.badCredentials,
       'the user name must be the percent-encoded user of the token',
@@ -51,12 +62,11 @@ export async function callerOfConnect(
 
 /**
  * Whether a filter is allowed. An operator reads everything of this system; a buyer its own topics; without access
- * control (no caller), everyone reads logs, presence and the live view, and the topic of one user at a time.
+ * control (no reader), everyone reads logs, presence and the live view, and the topic of one user at a time.
  */
-export function maySubscribe(filter: string, prefix: string, caller: Caller | undefined): boolean {
+export function maySubscribe(filter: string, prefix: string, reader: Reader | undefined): boolean {
   if (!filter.startsWith(`${prefix}/`)) return false;
-  if (caller && isOperator(caller)) return true;
-  if (caller) return caller.user !== undefined && filter.startsWith(`${prefix}/users/${userLevel(caller.user)}/`);
+  if (reader) return reader.isOperator || filter.startsWith(`${prefix}/users/${reader.username}/`);
   const [first, second] = filter.slice(prefix.length + 1).split('/');
   if (first === 'users') return second !== undefined && second !== '' && !/[+#]/.test(second);
   return first === 'logs' || first === 'services' || first === 'live';

@@ -1,6 +1,10 @@
-// A private Mosquitto on the loopback interface, without authentication.
-import { writeFile } from 'node:fs/promises';
+// A private Mosquitto on the loopback interface, without authentication or with the users of infra/deploy.
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { serverFolder } from '../../demos/shared/folder.ts';
 import { containerRunner } from './container-runner.ts';
 import { freePort } from './ports.ts';
@@ -56,10 +60,14 @@ const configuration = (listener: string, folder: string, { defaults = false, set
 
 async function installed(programs: string, port: number, options: MosquittoOptions) {
   const folder = await serverFolder('mosquitto');
+  return run(programs, folder, configuration(`${port} 127.0.0.1`, folder, options));
+}
+
+async function run(programs: string, folder: string, settings: string) {
   const file = join(folder, 'mosquitto.conf');
   // If root starts it, Mosquitto changes to a user of its own that may not write here.
   const user = process.getuid?.() === 0 ? '\nuser root\n' : '\n';
-  await writeFile(file, configuration(`${port} 127.0.0.1`, folder, options) + user);
+  await writeFile(file, settings + user);
   return processRunner(folder, { command: join(programs, 'mosquitto'), args: ['-c', file], env: {} });
 }
 
@@ -71,3 +79,43 @@ const inContainer = (engine: string, port: number, options: MosquittoOptions) =>
     env: { CONFIGURATION: configuration('1883', '/mosquitto/data', options) },
     command: ['sh', '-c', 'echo "$CONFIGURATION" > /tmp/m.conf && exec mosquitto -c /tmp/m.conf'],
   });
+
+export interface MosquittoWithUsers extends LocalServer {
+  /** With the user `services`. */
+  readonly servicesUrl: string;
+  /** Without a user. */
+  readonly usersUrl: string;
+}
+
+const SERVICES = 'services';
+
+/** Configured by the files of infra/deploy, with these users and passwords. Requires Mosquitto's programs. */
+export function startMosquittoWithUsers(users: Readonly<Record<string, string>>): Promise<MosquittoWithUsers> {
+  return retryWithOtherPorts(async () => {
+    const programs = await findPrograms('mosquitto');
+    if (programs.kind !== 'installed') throw new Error("this requires Mosquitto's programs on this machine");
+    const folder = await serverFolder('mosquitto');
+    const [servicesPort, usersPort, password] = [await freePort(), await freePort(), randomUUID()];
+    const passwords = join(folder, 'passwords');
+    await writeFile(passwords, '', { mode: 0o600 });
+    for (const [name, secret] of Object.entries({ ...users, [SERVICES]: password }))
+      await promisify(execFile)('mosquitto_passwd', ['-b', passwords, name, secret]);
+    const settings = (await deployed('mosquitto-users.conf'))
+      .replace('/mosquitto/config/passwords', passwords)
+      .replace('/mosquitto/config/mosquitto.acl', fileURLToPath(deployFile('mosquitto.acl')))
+      .replace('/mosquitto/data', folder)
+      .replace('listener 1883', `listener ${servicesPort} 127.0.0.1`)
+      .replace('listener 1884', `listener ${usersPort} 127.0.0.1`);
+    const servicesUrl = `mqtt://${SERVICES}:${password}@127.0.0.1:${servicesPort}`;
+    const server = await startServer({
+      name: 'Mosquitto',
+      runner: await run(programs.folder, folder, settings),
+      ready: () => mqttReady(servicesUrl),
+      cleanSignal: 'SIGTERM',
+    });
+    return Object.assign(server, { servicesUrl, usersUrl: `mqtt://127.0.0.1:${usersPort}` });
+  });
+}
+
+const deployFile = (name: string) => new URL(`../../infra/deploy/${name}`, import.meta.url);
+const deployed = (name: string) => readFile(deployFile(name), 'utf8');

@@ -32,9 +32,12 @@ export interface Erlang {
   readonly epmdPort: number;
   /** The secret with which nodes and rabbitmqctl authenticate each other. */
   readonly cookie: string;
+  /** Plugins besides MQTT, and further lines of the configuration. */
+  readonly plugins: readonly string[];
+  readonly settings: readonly string[];
 }
 
-const configuration = (host: string, ports: Ports) =>
+const configuration = (host: string, ports: Ports, settings: readonly string[] = []) =>
   [
     `listeners.tcp.1 = ${host}:${ports.amqp}`,
     `mqtt.listeners.tcp.1 = ${host}:${ports.mqtt}`,
@@ -42,6 +45,7 @@ const configuration = (host: string, ports: Ports) =>
     `default_pass = ${password}`,
     'log.console = true',
     'log.file = false',
+    ...settings,
     '',
   ].join('\n');
 
@@ -52,7 +56,7 @@ export async function processNode(
   ports: Ports,
   onRemoved: () => Promise<void>,
 ): Promise<Node> {
-  const { epmdPort, cookie } = erlang;
+  const { epmdPort, cookie, plugins, settings } = erlang;
   const [server, ...serverArgs] = erlang.command('rabbitmq-server');
   const [ctl, ...ctlArgs] = erlang.command('rabbitmqctl');
   const folder = await serverFolder('rabbitmq');
@@ -72,10 +76,10 @@ export async function processNode(
     RABBITMQ_NODENAME: name,
     RABBITMQ_MNESIA_BASE: join(folder, 'data'),
     RABBITMQ_LOG_BASE: folder,
-    RABBITMQ_CONFIG_FILE: await file('rabbitmq.conf', configuration('127.0.0.1', ports)),
+    RABBITMQ_CONFIG_FILE: await file('rabbitmq.conf', configuration('127.0.0.1', ports, settings)),
     RABBITMQ_ADVANCED_CONFIG_FILE: await file('advanced.config', '[].'),
     RABBITMQ_CONF_ENV_FILE: await file('rabbitmq-env.conf', ''),
-    RABBITMQ_ENABLED_PLUGINS_FILE: await file('enabled_plugins', '[rabbitmq_mqtt].'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: await file('enabled_plugins', `[${['rabbitmq_mqtt', ...plugins]}].`),
   };
   const runner = await processRunner(folder, { command: server, args: serverArgs, env }, onRemoved);
   return {

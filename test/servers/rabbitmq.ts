@@ -8,7 +8,7 @@ import { startEpmd } from './epmd.ts';
 import { freePort } from './ports.ts';
 import { findPrograms } from './programs.ts';
 import { inRoot, rabbitmq4Root } from './rabbitmq-4.ts';
-import { containerNode, type Node, type Ports, password, processNode, user } from './rabbitmq-node.ts';
+import { containerNode, type Erlang, type Node, type Ports, password, processNode, user } from './rabbitmq-node.ts';
 import { amqpReady, mqttReady } from './readiness.ts';
 import { type LocalServer, retryWithOtherPorts, startServer } from './server.ts';
 
@@ -22,6 +22,9 @@ export interface Rabbitmq extends LocalServer {
 export interface RabbitmqOptions {
   /** Default: the value of TEST_RABBITMQ, else any installed version. See findRabbitmq4. */
   readonly version?: 4 | undefined;
+  /** Plugins besides MQTT, and further lines of the configuration. They require RabbitMQ's programs on this machine. */
+  readonly plugins?: readonly string[];
+  readonly settings?: readonly string[];
 }
 
 export async function startRabbitmq(options: RabbitmqOptions = {}): Promise<Rabbitmq> {
@@ -33,10 +36,11 @@ export async function startRabbitmq(options: RabbitmqOptions = {}): Promise<Rabb
 /** Each node is stopped separately. More than one node requires RabbitMQ's programs on this machine. */
 export const startRabbitmqCluster = (size: number, options: RabbitmqOptions = {}): Promise<Rabbitmq[]> =>
   retryWithOtherPorts(async () => {
-    const { version = process.env.TEST_RABBITMQ === '4' ? 4 : undefined } = options;
+    const { version = process.env.TEST_RABBITMQ === '4' ? 4 : undefined, plugins = [], settings = [] } = options;
     const programs = await (version === 4 ? findRabbitmq4() : findPrograms('rabbitmq'));
-    if (programs.kind !== 'container') return startNodes(programs, size);
-    if (size > 1) throw new Error("a cluster requires RabbitMQ's programs on this machine (Debian: rabbitmq-server)");
+    if (programs.kind !== 'container') return startNodes(programs, size, { plugins, settings });
+    if (size > 1 || plugins.length > 0 || settings.length > 0)
+      throw new Error("this requires RabbitMQ's programs on this machine (Debian: rabbitmq-server)");
     const ports = await freePorts();
     return [await startNode(ports, await containerNode(programs.engine, ports))];
   });
@@ -66,11 +70,15 @@ export async function findRabbitmq4(): Promise<Installed | Unpacked | Container>
   }
 }
 
-async function startNodes(programs: Installed | Unpacked, size: number): Promise<Rabbitmq[]> {
+async function startNodes(
+  programs: Installed | Unpacked,
+  size: number,
+  configured: Pick<Erlang, 'plugins' | 'settings'>,
+): Promise<Rabbitmq[]> {
   const command = (program: string): [string, ...string[]] =>
     programs.kind === 'unpacked' ? inRoot(programs.root, program) : [join(programs.folder, program)];
   const epmd = await startEpmd(programs.kind === 'unpacked' ? command('epmd') : ['epmd']);
-  const erlang = { command, epmdPort: epmd.port, cookie: randomUUID() };
+  const erlang = { command, epmdPort: epmd.port, cookie: randomUUID(), ...configured };
   const names = Array.from({ length: size }, () => `sluice-${randomUUID()}@localhost`);
   const inUse = new Set(names);
   const nodes: Rabbitmq[] = [];

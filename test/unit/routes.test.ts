@@ -3,6 +3,7 @@ import type { Router } from 'express';
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { serveMqttAuth } from '../../app/access/mqtt-auth.ts';
 import { serveSession } from '../../app/access/session.ts';
 import { serveAudit } from '../../app/admin/audit.ts';
 import { serveFailedMessages } from '../../app/admin/failed-messages.ts';
@@ -65,6 +66,7 @@ function servedRoutes(): string[] {
     serveFailedMessages(api, []);
     serveOperatorActions(api, unused.database);
     serveSession(api, undefined);
+    serveMqttAuth(api, { verifier: undefined, prefix: 'sluice', mqttUrl: undefined, log });
     serveDocuments(api, {
       services: serviceNames,
       web: serviceNames,

@@ -3,9 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import { Aedes, type AedesPublishPacket, type AuthenticateError, type Client, type ConnectPacket } from 'aedes';
 import type { LevelPersistence } from 'aedes-persistence-level';
-import type { Caller } from '../../access/caller.ts';
 import type { TokenVerifier } from '../../access/tokens.ts';
-import { ConnectRejected, callerOfConnect, connackCodes, maySubscribe } from '../access.ts';
+import { ConnectRejected, connackCodes, maySubscribe, type Reader, readerOfConnect } from '../access.ts';
 import { isCommandId } from '../client-ids.ts';
 import { BoundedConnection } from './bounded-connection.ts';
 import { MAX_LOSSY_IN_FLIGHT } from './publisher.ts';
@@ -31,15 +30,15 @@ interface AedesOptions {
 export function createAedes({ persistence, prefix, internal, verifier }: AedesOptions): Promise<Aedes> {
   const isExternal = ({ conn }: Client) => !internal.has(conn);
   const rejections = new WeakMap<Client, AuthenticateError>();
-  const callers = new WeakMap<Client, Caller>();
+  const readers = new WeakMap<Client, Reader>();
   const authenticateExternal = async (client: Client, username?: string, password?: Buffer) => {
     const rejection = rejections.get(client);
     if (rejection) throw rejection;
     if (!verifier) return;
     const address = client.conn instanceof BoundedConnection ? client.conn.address : '';
-    const caller = await callerOfConnect(verifier, { username, password, address });
-    callers.set(client, caller);
-    closeAtExpiry(client, caller);
+    const reader = await readerOfConnect(verifier, { username, password: password?.toString('latin1'), address });
+    readers.set(client, reader);
+    closeAtExpiry(client, reader.expiresAt);
   };
   return Aedes.createBroker({
     persistence,
@@ -68,7 +67,7 @@ export function createAedes({ persistence, prefix, internal, verifier }: AedesOp
     // Services publish without a connection, so no connection may.
     authorizePublish: (_client, _packet, callback) => callback(new Error('only services may publish')),
     authorizeSubscribe(client, subscription, callback) {
-      const allowed = !isExternal(client) || maySubscribe(subscription.topic, prefix, callers.get(client));
+      const allowed = !isExternal(client) || maySubscribe(subscription.topic, prefix, readers.get(client));
       callback(null, allowed ? subscription : null);
     },
     authorizeForward: (client, packet) => (mayForward(client, packet) ? packet : null),
@@ -76,7 +75,7 @@ export function createAedes({ persistence, prefix, internal, verifier }: AedesOp
 }
 
 /** A connection lasts no longer than the token that opened it. */
-function closeAtExpiry(client: Client, { expiresAt = 0 }: Caller): void {
+function closeAtExpiry(client: Client, expiresAt: number): void {
   const timer = setTimeout(() => client.close(), Math.min(expiresAt * 1_000 - Date.now(), MAX_TIMER_MS));
   client.conn.once('close', () => clearTimeout(timer));
 }
