@@ -8,13 +8,14 @@ import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { pino } from 'pino';
 import { openAccessControl } from '../../../app/access/access-control.ts';
 import { serveMqttAuth } from '../../../app/access/mqtt-auth.ts';
-import { parseAccessSettings } from '../../../app/config.ts';
+import { parseConfig } from '../../../app/config.ts';
 import type { CallerRole } from '../../../infra/access/caller.ts';
 import { secretKeys } from '../../../infra/access/keys.ts';
 import { signToken } from '../../../infra/access/tokens.ts';
 import { createApp } from '../../../infra/http/app.ts';
 import { EmbeddedBroker } from '../../../infra/mqtt/embedded/broker.ts';
 import { userLevel } from '../../../infra/mqtt/topics.ts';
+import { Metrics } from '../../../infra/observability/metrics.ts';
 import { startMosquittoWithUsers } from '../../servers/mosquitto.ts';
 import { startRabbitmq } from '../../servers/rabbitmq.ts';
 import { listen } from '../../setup/listen.ts';
@@ -40,7 +41,8 @@ export interface BrokerUnderAttack {
 }
 
 const secret = randomUUID();
-const settings = parseAccessSettings({ AUTH_MODE: 'jwt', AUTH_SECRET: secret });
+const settings = parseConfig({ AUTH_MODE: 'jwt', AUTH_SECRET: secret });
+const context = { metrics: new Metrics(), log: pino({ level: 'silent' }), shutdown: { add: () => undefined } };
 
 interface TokenOptions {
   readonly roles?: readonly CallerRole[];
@@ -58,7 +60,7 @@ const loginByToken = async (user: string) => ({ username: userLevel(user), passw
 const serviceId = () => ({ clientId: `${prefix}-${randomUUID().slice(0, 8)}` });
 
 export async function embedded(): Promise<BrokerUnderAttack> {
-  const { verifier } = await openAccessControl(settings);
+  const { verifier } = await openAccessControl(settings, context);
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-broker-'));
   const log = pino({ level: 'silent' });
   const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix, log, verifier });
@@ -85,7 +87,7 @@ export interface RabbitmqUnderAttack extends BrokerUnderAttack {
 
 export async function rabbitmq(): Promise<RabbitmqUnderAttack> {
   const log: string[] = [];
-  const { authentication, verifier } = await openAccessControl(settings);
+  const { authentication, verifier } = await openAccessControl(settings, context);
   const logger = pino({ level: 'trace' }, { write: (line) => void log.push(line) });
   const mqttUrl = 'mqtt://127.0.0.1';
   const declare = (api: Parameters<typeof serveMqttAuth>[0]) =>
