@@ -1,6 +1,7 @@
 // The load generator, a process of its own: keeps a fixed number of connections busy with requests, as long as the
 // benchmark allows more of them, and reports the responses, their latency, and its own CPU time.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { tokenOf } from './bearer.ts';
 import { BROKEN, RawConnection, serializePost } from './raw-http.ts';
 
 export type Command =
@@ -18,6 +19,10 @@ export interface Requests {
   /** A shop's orders, over and over; or purchases, each by a new user. */
   readonly body: 'order' | 'purchase';
   readonly connections: number;
+  /** Purchases are by so many users, over and over. Undefined: each by a new user. */
+  readonly users?: number;
+  /** Each user has a token that is signed with it. Undefined: no tokens. */
+  readonly secret?: string;
 }
 
 /** In milliseconds. */
@@ -74,13 +79,16 @@ class Generator {
   #closed = false;
   #pacing: NodeJS.Timeout | undefined;
 
-  constructor({ urls, body, connections }: Requests) {
+  constructor({ urls, body, connections, users, secret }: Requests) {
     const targets = urls.map((url) => new URL(url));
     const [target] = targets;
     if (!target) throw new RangeError('no server to send requests to');
-    const request = (content: object) => serializePost(target.host, target.pathname, JSON.stringify(content));
-    const orders = body === 'order' ? Array.from({ length: VARIETY }, (_, index) => request(orderBody(index))) : [];
-    this.#requestAt = (index) => orders[index % VARIETY] ?? request(purchaseBody(index));
+    const request = (content: { readonly userId: string }) =>
+      serializePost(target, JSON.stringify(content), secret && tokenOf(secret, content.userId));
+    const all = (length: number, bodyAt: (index: number) => { readonly userId: string }) =>
+      Array.from({ length }, (_, index) => request(bodyAt(index)));
+    const repeated = body === 'order' ? all(VARIETY, orderBody) : all(users ?? 0, purchaseBody);
+    this.#requestAt = (index) => repeated[index % repeated.length] ?? request(purchaseBody(index));
     this.#connections = Array.from({ length: connections }, (_, index) =>
       this.#connect(targets[index % targets.length] ?? target),
     );

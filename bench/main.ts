@@ -5,6 +5,7 @@ import { CliError } from '../demos/shared/errors.ts';
 import { createFolder, expectWritable, writeOutput } from '../demos/shared/files.ts';
 import { numberBetween } from '../demos/shared/number-option.ts';
 import { columns, note, print } from '../demos/shared/terminal.ts';
+import { compareAccess, renderAccess } from './access/compare.ts';
 import { compareAdmission } from './admission/compare.ts';
 import { renderComparison } from './admission/render.ts';
 import type { NamedBenchmark } from './benchmark.ts';
@@ -93,6 +94,20 @@ async function runPeers(options: { rounds: number; scale: number; results: strin
   const head = { title: 'peers', subtitle: 'the same workflow, each on servers of its own' };
   await writeResults(results, 'peers', result, curvesDocument(head, peerCurves(result)));
 }
+
+program
+  .command('access')
+  .description('what tokens cost: AUTH_MODE=jwt against the same system without access control')
+  .option('--rounds <count>', 'rounds, interleaved', numberBetween(1, 20), 5)
+  .option('--scale <share>', "share of the load's durations, to try the comparison", numberBetween(0.1, 1, 'number'), 1)
+  .option('--json <file>', 'also write all measurements to this file')
+  .action(async ({ rounds, scale, json }) => {
+    await expectWritable(json);
+    const durations = (warmUp: number, measured: number) => ({ warmUp: warmUp * scale, measured: measured * scale });
+    const result = await compareAccess({ rounds, orders: durations(10, 20), flood: durations(3, 10) });
+    print(renderAccess(result));
+    if (json) await writeOutput(json, `${JSON.stringify(result, null, 2)}\n`);
+  });
 
 try {
   await program.parseAsync();

@@ -1,6 +1,7 @@
 // Reads the running system's metrics over HTTP, so that a database inside a process can be measured like a separate
 // one. The totals that are read after the run are exact.
 import { setTimeout as delay } from 'node:timers/promises';
+import { authorizationFor } from '../demos/shared/credentials.ts';
 import { recordedSteps, samplesOf, totalOf } from '../demos/shared/metrics.ts';
 import type { System } from './system.ts';
 
@@ -15,7 +16,8 @@ export interface Reading {
 }
 
 export async function metricsOf(url: string): Promise<string> {
-  const response = await fetch(`${url}/metrics`);
+  const authorization = authorizationFor(url);
+  const response = await fetch(`${url}/metrics`, { headers: authorization === undefined ? {} : { authorization } });
   if (!response.ok) throw new Error(`${url}/metrics responded with ${response.status}`);
   return response.text();
 }

@@ -2,10 +2,11 @@
 // their end. An HTTP client library would cost as much as the server that is measured.
 import { connect, type Socket } from 'node:net';
 
-/** `POST path` with a JSON body, as it goes over the wire. */
-export function serializePost(host: string, path: string, body: string): Buffer {
+/** A POST with a JSON body, and with a token if one is given, as it goes over the wire. */
+export function serializePost({ host, pathname }: URL, body: string, token?: string): Buffer {
+  const authorization = token === undefined ? '' : `Authorization: Bearer ${token}\r\n`;
   return Buffer.from(
-    `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\n` +
+    `POST ${pathname} HTTP/1.1\r\nHost: ${host}\r\n${authorization}Content-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

@@ -97,7 +97,7 @@ async function measureRound(
 ): Promise<Round> {
   const before = await floodRoute?.();
   const measured = await using(
-    System.start(mode, benchmark.redis, profile), // on fresh data each time
+    System.start(mode, { redis: benchmark.redis, profileFolder: profile }), // on fresh data each time
     (system) => system.remove(),
     (system) => benchmark.measure(load, system),
   );

@@ -27,6 +27,15 @@ const COMMON = { HOST: '127.0.0.1', NODE_ENV: 'production', LOG_FORMAT: 'json' }
 const SETTINGS = `SELECT name, setting FROM pg_settings
   WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'server_version') ORDER BY name`;
 
+interface StartOptions {
+  /** Redis paces the flash sales' queues, when separate. */
+  readonly redis?: boolean | undefined;
+  /** Each process writes a CPU profile to it when it stops. */
+  readonly profileFolder?: string | undefined;
+  /** Of each process, besides the addresses of the servers. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
 type SystemProcess = Awaited<ReturnType<typeof startProcess>>;
 type Servers = Awaited<ReturnType<typeof startServers>>;
 
@@ -35,25 +44,22 @@ export class System {
   readonly #group: ServerGroup;
   /** Undefined when embedded. */
   readonly #servers: Servers | undefined;
-  readonly #profileFolder: string | undefined;
+  readonly #options: StartOptions;
   readonly #processes: SystemProcess[] = [];
 
-  private constructor(mode: Mode, group: ServerGroup, servers: Servers | undefined, profileFolder?: string) {
+  private constructor(mode: Mode, group: ServerGroup, servers: Servers | undefined, options: StartOptions) {
     this.mode = mode;
     this.#group = group;
     this.#servers = servers;
-    this.#profileFolder = profileFolder;
+    this.#options = options;
   }
 
-  /**
-   * A start that fails leaves nothing behind. `redis`: Redis paces the flash sales' queues, when separate. Each process
-   * writes a CPU profile to `profileFolder` when it stops.
-   */
-  static async start(mode: Mode, redis: boolean, profileFolder?: string): Promise<System> {
+  /** A start that fails leaves nothing behind. */
+  static async start(mode: Mode, options: StartOptions = {}): Promise<System> {
     const group = new ServerGroup();
     try {
-      const servers = mode === 'separate' ? await startServers(group, redis) : undefined;
-      const system = new System(mode, group, servers, profileFolder);
+      const servers = mode === 'separate' ? await startServers(group, options.redis === true) : undefined;
+      const system = new System(mode, group, servers, options);
       for (const name of servers ? [...serviceNames, FLASH_SALE_WORKER] : ['all']) await system.addProcess(name);
       return system;
     } catch (error) {
@@ -113,8 +119,9 @@ export class System {
 
   /** Starts one more process, of a service or, when embedded, of `all`. */
   async addProcess(name: string): Promise<SystemProcess> {
-    const env = { ...COMMON, ...(this.#servers?.env ?? { MQTT_PORT: '0' }) };
-    const started = await startProcess(name, env, this.#profileFolder);
+    const { settings, profileFolder } = this.#options;
+    const env = { ...COMMON, ...(this.#servers?.env ?? { MQTT_PORT: '0' }), ...settings };
+    const started = await startProcess(name, env, profileFolder);
     this.#group.add(started.server);
     this.#processes.push(started);
     return started;

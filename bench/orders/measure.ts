@@ -1,7 +1,7 @@
 // The measurements of orders: the rate at which a busy system completes them, and how it copes with a burst.
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Durations, intervalBetween, observe, rateOf } from '../flood.ts';
-import { type Load, ordersTo, responseCount } from '../load.ts';
+import { type Load, ordersTo, responseCount, type Work } from '../load.ts';
 import { outboxRows, POLL_MS, type Reading, readCompleted, untilCompleted } from '../metrics.ts';
 import type { System } from '../system.ts';
 
@@ -10,9 +10,14 @@ export const MAX_OPEN = 2_000;
 
 /**
  * Keeps the system as busy as it can be with at most MAX_OPEN orders open, measures the rate of completion, and waits
- * until every order is completed.
+ * until every order is completed. `tokens`: the secret of the users' tokens, if they have some.
  */
-export async function measureSustained(load: Load, system: System, durations: Durations) {
+export async function measureSustained(
+  load: Load,
+  system: System,
+  durations: Durations,
+  tokens: Pick<Work, 'secret'> = {},
+) {
   const { completed: before } = await readCompleted(system);
   const readings: Reading[] = [];
   const keepBusy = async (seconds: number) => {
@@ -29,7 +34,7 @@ export async function measureSustained(load: Load, system: System, durations: Du
     return { ...observed, reading, backlog: responseCount(observed.sample) + before - reading.completed + rows };
   };
 
-  await load.open(ordersTo(system.url));
+  await load.open({ ...ordersTo(system.url), ...tokens });
   await keepBusy(durations.warmUp);
   readings.length = 0;
   const begin = await observeAll();

@@ -50,7 +50,7 @@ export const startContender = (name: ContenderName): Promise<Contender> =>
   name === 'sluice' ? startSluice() : startPeer(name);
 
 async function startSluice(): Promise<Contender> {
-  const system = await System.start('separate', false);
+  const system = await System.start('separate');
   return {
     url: system.url,
     pids: system.pids,
