@@ -36,6 +36,7 @@ const crossSite = new Problem(403, 'cross-site', {
     'The request comes from a page of another origin (Origin, Sec-Fetch-Site). To allow that origin, add it to the setting CORS_ORIGINS. Behind a proxy, pass on the Host of the request.',
 });
 const severalHosts = badRequest('It has more than one Host header.');
+const unknownCoding = badRequest('Its Transfer-Encoding is not chunked.');
 const unreadableTarget = badRequest('Its target is neither a path nor an http or https URL without a user.');
 
 /** Methods that change nothing. */
@@ -45,6 +46,8 @@ export class RequestGuard {
   readonly #hosts: ReadonlySet<string> | undefined;
   readonly #origins: ReadonlySet<string>;
   readonly #cors: ReturnType<typeof cors>;
+  /** Connections whose further requests nobody reads. */
+  readonly #ended = new WeakSet<Duplex>();
   /** Nearly all requests have the same. */
   #lastAllowedHost: string | undefined;
 
@@ -65,11 +68,24 @@ export class RequestGuard {
   before(next: RequestListener): RequestListener {
     const pass = this.#origins.size === 0 ? next : this.#withCors(next);
     return (request, response) => {
+      if (this.#isSmuggling(request)) return;
       const problem =
         this.#hostProblem(request) ?? (SAFE.has(request.method) ? undefined : this.#originProblem(request));
       if (problem) problem.send(response);
       else pass(request, response);
     };
+  }
+
+  /**
+   * Whether a proxy may have taken the end of this request, or of an earlier one of its connection, for another place. It
+   * may then have taken for a body what is a request here. node:http rejects all other forms of this.
+   */
+  #isSmuggling({ socket, headers: { 'transfer-encoding': coding } }: IncomingMessage): boolean {
+    if (coding !== undefined && coding.toLowerCase() !== 'chunked' && !this.#ended.has(socket)) {
+      unknownCoding.end(socket);
+      this.#ended.add(socket);
+    }
+    return this.#ended.has(socket);
   }
 
   /** Whether a WebSocket may be opened. If not, the client gets the reason and the connection ends. */

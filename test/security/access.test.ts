@@ -1,5 +1,6 @@
 // Who may do what, over HTTP: every route of the table with every kind of caller, and with the ids of another user.
 import { randomUUID } from 'node:crypto';
+import { connect } from 'node:net';
 import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { tokenRules } from '../../app/access/access-control.ts';
 import type { ProblemName } from '../../contracts/problems.ts';
@@ -190,6 +191,117 @@ onEachShape(
       expect(items.map(({ who, action }) => [who, action])).toContainEqual(['olga', 'flash-sale.create']);
     });
 
+    describe('a request that tries to get around the routes', () => {
+      const raw = (token: string, head: string, body = '') =>
+        `${head}\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n${body}`;
+      const statuses = (received: string) =>
+        [...received.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status]) => Number(status));
+
+      onShape('in another form of the path reaches no more than in the usual one', async () => {
+        const url = on.system.url('order');
+        for (const path of [
+          '/metrics',
+          '/METRICS',
+          '/metrics/',
+          '//metrics',
+          '/./metrics',
+          '/orders/../metrics',
+          '/%6detrics',
+          '/metrics?x=/healthz',
+          '/metrics#/healthz',
+          '/metrics;/healthz',
+          '/healthz/../metrics',
+          '/healthz/..%2fmetrics',
+          '/docs/..%5cmetrics',
+          '/metrics%00.json',
+          `/orders/${alice.orderId}`,
+          `/ORDERS/${alice.orderId.toUpperCase()}`,
+          `/orders/${alice.orderId}/`,
+          `//orders/${alice.orderId}`,
+          `/orders/%2e/${alice.orderId}`,
+          `/users/${encodeURIComponent(alice.user)}/../bob/points`,
+          'http://localhost/metrics',
+        ])
+          for (const method of ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'DELETE', 'TRACE', 'PROPFIND']) {
+            const received = await exchange(url, raw(bob.token, `${method} ${path} HTTP/1.1\r\nConnection: close`));
+            const [status = 0] = statuses(received);
+            expect(status, `${method} ${path}: ${received}`).toBeGreaterThanOrEqual(400);
+            expect(received).not.toContain('sluice_');
+            expect(received).not.toContain(alice.user);
+          }
+      });
+
+      onShape('hides a second request in the first one: no server reads it', async () => {
+        const url = on.system.url('order');
+        const hidden = `POST /orders/${alice.orderId}/cancel HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${alice.token}\r\n\r\n`;
+        const length = Buffer.byteLength(hidden);
+        const post = 'POST /orders HTTP/1.1';
+        for (const headers of [
+          'Content-Length: 4\r\nTransfer-Encoding: chunked',
+          `Transfer-Encoding: chunked\r\nContent-Length: ${length}`,
+          `Content-Length: 0\r\nContent-Length: ${length}`,
+          `Content-Length: 0, ${length}`,
+          'Content-Length: +0',
+          'Content-Length: 0x0',
+          'Content-Length : 0',
+          ' Content-Length: 0',
+          'Transfer-Encoding: identity, chunked',
+          'Transfer-Encoding: chunked, identity',
+          'Transfer-Encoding: xchunked',
+          'Transfer-Encoding:\x0bchunked',
+          'Transfer-Encoding: chunked\r\nTransfer-Encoding: x',
+          'X: y\nContent-Length: 0',
+        ]) {
+          const received = await exchange(url, raw(bob.token, `${post}\r\n${headers}`, `0\r\n\r\n${hidden}`));
+          expect(statuses(received).length, headers).toBeLessThanOrEqual(1);
+          expect(
+            statuses(received).every((status) => status >= 400),
+            `${headers}: ${received}`,
+          ).toBe(true);
+        }
+        const order = await as(alice.token)('get', `${url}/orders/${alice.orderId}`);
+        expect(order.json(schemas.order).status).toBe('completed');
+      });
+
+      onShape('injects no SQL, and no line into the log', async () => {
+        const url = on.system.url('order');
+        const texts = [
+          "'; DROP TABLE sluice_order.orders; --",
+          '\\',
+          "' OR '1'='1",
+          '$1',
+          '%s',
+          '\u2028',
+          '\n{"level":60,"msg":"forged"}',
+        ];
+        for (const name of texts) {
+          const items = [{ sku: 'SKU', name, quantity: 1, unitPrice: 1 }];
+          const placed = await as(bob.token)('post', `${url}/orders`, { currency: 'GBP', items });
+          const { id } = placed.json(schemas.order);
+          const read = await as(bob.token)('get', `${url}/orders/${id}`);
+          expect(read.json(schemas.order).items[0]?.name).toBe(name);
+          const listed = await as(tokens.operator)('get', `${url}/orders?userId=${encodeURIComponent(name)}`);
+          expect([200, 422]).toContain(listed.status);
+          const cancelled = await as(bob.token)('post', `${url}/orders/${id}/cancel`, { reason: `x${name}` });
+          expect(cancelled.json(schemas.order).cancelReason).toBe(`x${name}`);
+        }
+        for (const process of on.system.processes('order')) {
+          const lines = (await process.output()).trimEnd().split('\n');
+          for (const line of lines) expect(JSON.parse(line)).not.toMatchObject({ msg: 'forged' });
+        }
+      });
+
+      onShape('leaves no token in the log', async () => {
+        const url = on.system.url('order');
+        await as(`${bob.token}x`)('get', `${url}/orders`);
+        await as(undefined)('get', `${url}/orders?token=${bob.token}`);
+        for (const process of on.system.processes('order')) {
+          const output = await process.output();
+          for (const token of [bob.token, tokens.operator, AUTH_SECRET]) expect(output).not.toContain(token);
+        }
+      });
+    });
+
     describe('the session of a browser', () => {
       const browser = { accept: 'text/html' };
       const form = 'application/x-www-form-urlencoded';
@@ -268,6 +380,19 @@ onEachShape(
     });
   },
 );
+
+/** All that a server sends for these bytes, until it has ended the connection or been silent for a second. */
+function exchange(url: string, bytes: string): Promise<string> {
+  const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1' });
+  let received = '';
+  return new Promise((resolve) => {
+    socket.on('data', (chunk) => (received += chunk.toString('latin1')));
+    socket.on('error', () => undefined); // the server may reset the connection
+    socket.on('close', () => resolve(received));
+    socket.setTimeout(1_000, () => socket.destroy());
+    socket.write(bytes);
+  });
+}
 
 async function newSale(system: System, token: string): Promise<string> {
   const { example } = routesOf().createFlashSale?.body ?? {};

@@ -6,7 +6,7 @@ import { createApp } from '../../infra/http/app.ts';
 import { RequestGuard } from '../../infra/http/request-guard.ts';
 import { send } from '../../infra/http/send.ts';
 import { listen } from '../../infra/http/server.ts';
-import { type Facts, LIMITS } from './limits.ts';
+import type { Facts, LIMITS } from './limits.ts';
 
 /** More than the buffers of both ends of a connection hold. */
 const large = Buffer.alloc(16 * 1024 * 1024, 'x');
@@ -33,7 +33,8 @@ const app = createApp(pino({ level: 'silent' }), (api) => {
 const guard = new RequestGuard({ hosts: [], origins: [], exposedHeaders: [] });
 
 let dropped = 0;
-const { server, url } = await listen(guard.before(app), '127.0.0.1', 0, { ...LIMITS, onDrop: () => dropped++ });
+const limits: typeof LIMITS = JSON.parse(process.argv[2] ?? '{}');
+const { server, url } = await listen(guard.before(app), '127.0.0.1', 0, { ...limits, onDrop: () => dropped++ });
 process.on('message', () =>
   server.getConnections((_error, connections) => {
     const facts: Facts = { dropped, connections, residentBytes: process.memoryUsage.rss() };

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client } from 'undici';
 import { cleanUps } from '../setup/clean-ups.ts';
-import type { Facts } from './limits.ts';
+import type { Facts, LIMITS } from './limits.ts';
 
 export interface AttackedServer {
   readonly url: string;
@@ -15,9 +15,9 @@ export interface AttackedServer {
   readonly stop: () => Promise<unknown>;
 }
 
-export async function startServer(): Promise<AttackedServer> {
+export async function startServer(limits: typeof LIMITS): Promise<AttackedServer> {
   const script = fileURLToPath(new URL('server.child.ts', import.meta.url));
-  const child = fork(script, { execArgv: ['--import', 'tsx'] });
+  const child = fork(script, [JSON.stringify(limits)], { execArgv: ['--import', 'tsx'] });
   const exited = once(child, 'exit');
   const [url] = (await Promise.race([
     once(child, 'message'),
