@@ -63,12 +63,15 @@ function inheriting(parent: CommandUnknownOpts, command: CommandUnknownOpts): Co
   return command;
 }
 
+/** A JWT: its header is an object in base64url. */
+const A_TOKEN = /\beyJ[\w-]*\.[\w-]+\.[\w-]*/g;
+
 /**
  * Runs `sluice` with `argv` (without node and script). Resolves with the exit code: 0 only if the command succeeded, 2
  * after an error of usage or configuration, 130 if Ctrl-C or SIGTERM ended it before it was done, otherwise 1.
  */
 export async function run(argv: readonly string[]): Promise<number> {
-  const hide = (text: string) => redactIn(text, [...argv, ...Object.values(process.env)]);
+  const hide = (text: string) => redactIn(text, [...argv, ...Object.values(process.env)]).replace(A_TOKEN, '***');
   try {
     takeCredentials(process.env);
     await createProgram(hide).parseAsync(argv, { from: 'user' });

@@ -1,12 +1,12 @@
 // POST /session, GET /session, DELETE /session
 import { z } from 'zod';
-import { instant, text } from './text.ts';
+import { instant } from './text.ts';
 
 /** A path of this server, without its host. */
 const path = z.string().regex(/^\/(?![/\\])[!-~]{0,500}$/, 'must be a path of this server');
 
 export const signInRequest = z.strictObject({
-  token: text(1, 8_192).describe('A JWT, as in the header Authorization.'),
+  token: z.string().trim().min(1).max(8_192).describe('A JWT, as in the header Authorization.'),
   returnTo: path.optional().describe('Of a form: the page to show next.'),
 });
 

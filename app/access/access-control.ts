@@ -50,7 +50,7 @@ export async function openAccessControl(
   const { orders, failures } = openLimits(settings, context);
   const verifier = new TokenVerifier(keys, rules, failures);
   return {
-    authentication: new TokenAuthentication(verifier, rules, orders),
+    authentication: new TokenAuthentication(verifier, orders),
     verifier,
     authorization: bearer(settings.SERVICE_TOKEN, keys, rules),
   };

@@ -32,8 +32,8 @@ export function serveMqttAuth(api: Api, { verifier, prefix, mqttUrl, log }: Mqtt
     async ({ body: { username, password, client_id: clientId = '' } }, _request, response) => {
       if (!verifier) throw noAccessControl();
       try {
-        // RabbitMQ does not tell the client's address, so invalid tokens count for the user name.
-        const reader = await readerOfConnect(verifier, { username, password, address: `user ${username}` });
+        // RabbitMQ does not tell the client's address, so invalid tokens are not counted: they would count for everybody.
+        const reader = await readerOfConnect(verifier, { username, password, address: undefined });
         if (!mayUseClientId(clientId, prefix, reader))
           throw new ConnectRejected(connackCodes.notAuthorized, `the client id must begin with ${username}/`);
         answer(response, reader.isOperator ? `allow ${OPERATOR}` : 'allow');

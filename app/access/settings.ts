@@ -32,7 +32,10 @@ export const accessSettings = {
     'With AUTH_MODE=jwt: the secret that signs the tokens (HS256). All processes of a system share it.',
   ),
   AUTH_ISSUER: optional(claimValue, 'With AUTH_MODE=jwt: the required claim `iss` of tokens. Unset: any.'),
-  AUTH_AUDIENCE: optional(claimValue, 'With AUTH_MODE=jwt: the required claim `aud` of tokens. Unset: any.'),
+  AUTH_AUDIENCE: optional(
+    claimValue,
+    'With AUTH_MODE=jwt: the required claim `aud` of tokens. Unset: any. Required with JWKS_URL.',
+  ),
   AUTH_USER_CLAIM: variable(
     z
       .string()
@@ -76,7 +79,7 @@ export function accessProblems(
   settings: AccessSettings,
   { HOST, MQTT_URL, TLS_CERT, SERVICES_URL, isSeparate }: Process,
 ): string[] {
-  const { AUTH_MODE, JWKS_URL, AUTH_SECRET, SERVICE_TOKEN } = settings;
+  const { AUTH_MODE, JWKS_URL, AUTH_SECRET, AUTH_AUDIENCE, SERVICE_TOKEN } = settings;
   const problems: string[] = [];
   if (AUTH_MODE === undefined && !isLoopback(HOST)) {
     const modes =
@@ -95,6 +98,10 @@ export function accessProblems(
     );
   if (JWKS_URL !== undefined && AUTH_SECRET !== undefined)
     problems.push('JWKS_URL contradicts AUTH_SECRET: tokens have one kind of key; unset one of the two');
+  if (JWKS_URL !== undefined && AUTH_AUDIENCE === undefined)
+    problems.push(
+      'AUTH_AUDIENCE is missing: with JWKS_URL, tokens for other applications of the identity provider would be accepted',
+    );
   if (isSeparate && JWKS_URL === undefined && AUTH_SECRET === undefined)
     problems.push('AUTH_SECRET or JWKS_URL is missing: separate processes must accept the same tokens');
   if (JWKS_URL !== undefined && SERVICES_URL !== undefined && SERVICE_TOKEN === undefined)

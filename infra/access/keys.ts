@@ -1,9 +1,9 @@
 // The keys of tokens: those of an identity provider (JWKS_URL), a shared secret (AUTH_SECRET), or a secret that the
 // server creates in its data folder.
-import { randomBytes } from 'node:crypto';
+import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
 import { link, open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type CryptoKey, createRemoteJWKSet, type JWTVerifyGetKey } from 'jose';
+import { type CryptoKey, createRemoteJWKSet, customFetch, type FetchImplementation, type JWTVerifyGetKey } from 'jose';
 import { makeDataDir } from '../runtime/data-dir.ts';
 import { reasonOf } from '../runtime/reason.ts';
 import { StartupError } from '../runtime/startup-error.ts';
@@ -22,6 +22,8 @@ const JWKS_TIMEOUT_MS = 5_000;
 /** Keys are read again after this time, and at most this often for tokens whose key is unknown. */
 const JWKS_MAX_AGE_MS = 600_000;
 const JWKS_COOLDOWN_MS = 30_000;
+/** An identity provider that fails is asked again after this time. */
+const JWKS_RETRY_MS = 2_000;
 
 export interface Keys {
   readonly algorithms: readonly string[];
@@ -29,6 +31,25 @@ export interface Keys {
   readonly key: CryptoKey | JWTVerifyGetKey;
   /** The key that signs tokens; undefined if only the identity provider can. */
   readonly signingKey: CryptoKey | undefined;
+  /** The same key for Node's own crypto, which needs no promise. */
+  readonly secret: KeyObject | undefined;
+}
+
+/** jose limits the requests that succeed; this limits those that fail, which every token would repeat. */
+function seldomAfterFailures(request: FetchImplementation): FetchImplementation {
+  let failure: { readonly error: unknown; readonly until: number } | undefined;
+  return async (url, options) => {
+    if (failure && performance.now() < failure.until) throw failure.error;
+    try {
+      const response = await request(url, options);
+      if (response.status !== 200) throw new Error(`status ${response.status}`);
+      failure = undefined;
+      return response;
+    } catch (error) {
+      failure = { error, until: performance.now() + JWKS_RETRY_MS };
+      throw error;
+    }
+  };
 }
 
 /** The public keys of an identity provider, read when the first token comes. */
@@ -38,14 +59,16 @@ export const remoteKeys = (url: string): Keys => ({
     timeoutDuration: JWKS_TIMEOUT_MS,
     cacheMaxAge: JWKS_MAX_AGE_MS,
     cooldownDuration: JWKS_COOLDOWN_MS,
+    [customFetch]: seldomAfterFailures(fetch),
   }),
   signingKey: undefined,
+  secret: undefined,
 });
 
 export async function secretKeys(secret: string): Promise<Keys> {
   const algorithm = { name: 'HMAC', hash: 'SHA-256' };
   const key = await crypto.subtle.importKey('raw', Buffer.from(secret), algorithm, false, ['sign', 'verify']);
-  return { algorithms: [SECRET_ALGORITHM], key, signingKey: key };
+  return { algorithms: [SECRET_ALGORITHM], key, signingKey: key, secret: createSecretKey(secret, 'utf8') };
 }
 
 /** The file of the local secret. */

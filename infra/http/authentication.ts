@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { RequestHandler } from 'express';
 import { type Access, ANONYMOUS, type Caller, isOperator, LOCAL, mayActFor, mayUse } from '../access/caller.ts';
 import { type RateLimit, RateLimited } from '../access/rate-limit.ts';
-import { claimedUser, KeysUnavailable, TokenRejected, type TokenRules, type TokenVerifier } from '../access/tokens.ts';
+import { KeysUnavailable, TokenRejected, type TokenVerifier } from '../access/tokens.ts';
 import { prefersHtml } from './prefers-html.ts';
 import { notFound, Problem, rateLimited, unavailable } from './problem.ts';
 import { clientAddress } from './reverse-proxy.ts';
@@ -19,8 +19,8 @@ export interface Authentication {
    * 503 if the key cannot be read.
    */
   callerOf(request: IncomingMessage): Promise<Caller>;
-  /** The caller that the token names, which nobody has verified: only for rejections that everybody may see. */
-  claimed(request: IncomingMessage): Caller;
+  /** A buyer whose token is signed, but may have expired: only for rejections, which tell nothing of the buyer. */
+  signedBuyer(request: IncomingMessage): Caller;
   /** Counts an order or purchase, unless an operator or a service makes it. Rejects with RateLimited beyond the limit. */
   countOrder(caller: Caller): Promise<void>;
 }
@@ -29,19 +29,17 @@ export interface Authentication {
 export const noAuthentication: Authentication = {
   known: () => LOCAL,
   callerOf: async () => LOCAL,
-  claimed: () => LOCAL,
+  signedBuyer: () => LOCAL,
   countOrder: async () => undefined,
 };
 
 export class TokenAuthentication implements Authentication {
   readonly #verifier: TokenVerifier;
-  readonly #rules: TokenRules;
   readonly #orders: RateLimit | undefined;
 
   /** `orders`: the limit on the orders and purchases of a user; undefined: none. */
-  constructor(verifier: TokenVerifier, rules: TokenRules, orders?: RateLimit) {
+  constructor(verifier: TokenVerifier, orders?: RateLimit) {
     this.#verifier = verifier;
-    this.#rules = rules;
     this.#orders = orders;
   }
 
@@ -55,9 +53,9 @@ export class TokenAuthentication implements Authentication {
     return token === undefined ? ANONYMOUS : verified(this.#verifier, token, request);
   }
 
-  claimed(request: IncomingMessage): Caller {
+  signedBuyer(request: IncomingMessage): Caller {
     const token = tokenOf(request);
-    const user = token === undefined ? undefined : claimedUser(token, this.#rules);
+    const user = token === undefined ? undefined : this.#verifier.signedUser(token);
     return user === undefined ? ANONYMOUS : { who: user, user, roles: [] };
   }
 
@@ -84,14 +82,18 @@ const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i;
 /** RFC 7617. */
 const BASIC = /^Basic +([A-Za-z0-9+/]+=*) *$/i;
 const BASIC_USER = 'token:';
+const BROKERS_PATH = '/mqtt-auth/';
 
 /**
- * The header counts before the cookie. One of another scheme or user, such as for a proxy in front, is no token.
- * RabbitMQ can send no other header than that of a user and a password, so the user `token` has its token as password.
+ * The header counts before the cookie. One of another scheme, such as for a proxy in front, is no token. RabbitMQ can send
+ * no other header than that of a user and a password, so on its routes the user `token` has its token as password. On
+ * others, a browser might send it by itself.
  */
 function tokenOf(request: IncomingMessage): string | undefined {
   const { authorization = '' } = request.headers;
-  return BEARER.exec(authorization)?.[1] ?? basicToken(authorization) ?? sessionToken(request);
+  const bearer = BEARER.exec(authorization)?.[1];
+  if (bearer !== undefined) return bearer;
+  return request.url?.startsWith(BROKERS_PATH) ? basicToken(authorization) : sessionToken(request);
 }
 
 function basicToken(authorization: string): string | undefined {

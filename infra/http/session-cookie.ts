@@ -7,12 +7,17 @@ export const SESSION_COOKIE = 'sluice-session';
 /** Browsers drop a larger cookie, with its name and attributes, without a word. */
 export const MAX_COOKIE_TOKEN = 3_800;
 
-const VALUE = new RegExp(`(?:^|; ?)${SESSION_COOKIE}=([A-Za-z0-9._-]+)`);
+const VALUE = new RegExp(`(?:^|; ?)${SESSION_COOKIE}=([A-Za-z0-9._-]+)`, 'g');
 
-/** The token of the cookie; undefined if there is none or if it does not count. */
+/**
+ * The token of the cookie; undefined if there is none or if it does not count. If there are two, a page of another name
+ * of this site may have planted one, and neither counts.
+ */
 export function sessionToken(request: IncomingMessage): string | undefined {
   const { cookie } = request.headers;
-  const token = cookie === undefined ? undefined : VALUE.exec(cookie)?.[1];
+  if (cookie === undefined) return undefined;
+  const [token, another] = Array.from(cookie.matchAll(VALUE), ([, value]) => value);
+  if (another !== undefined) return undefined;
   return token !== undefined && (isRead(request) || isFromThisOrigin(request)) ? token : undefined;
 }
 

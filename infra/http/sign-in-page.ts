@@ -16,6 +16,9 @@ const headers = pageHeaders({
   'form-action': ["'self'"],
 });
 
+/** Whether the form may name this path: see contracts/session.ts. */
+const isPath = (path = ''): boolean => /^\/(?![/\\])[!-~]{0,500}$/.test(path);
+
 /** With the status and headers of the problem that a program would get. After signing in, the same path is shown. */
 export function sendSignInPage(request: IncomingMessage, response: ServerResponse, { status, details }: Problem): void {
   const isRejected = details.headers?.['WWW-Authenticate']?.includes('invalid_token');
@@ -35,7 +38,7 @@ export function sendSignInPage(request: IncomingMessage, response: ServerRespons
 <form method="post" action="${pathFor(request, '/session')}">
 <label for="token">Token</label>
 <textarea id="token" name="token" rows="6" required maxlength="8192" autocomplete="off" spellcheck="false"></textarea>
-<input type="hidden" name="returnTo" value="${request.url}">
+${isPath(request.url) && html`<input type="hidden" name="returnTo" value="${request.url}">`}
 <button>Sign in</button>
 </form>
 </main>

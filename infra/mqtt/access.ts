@@ -19,8 +19,8 @@ export class ConnectRejected extends Error {
 export interface ConnectCredentials {
   readonly username: string | undefined;
   readonly password: string | undefined;
-  /** Of the client. */
-  readonly address: string;
+  /** Of the client; undefined: unknown, and no limit applies. */
+  readonly address: string | undefined;
 }
 
 /** A client whose token was valid when it connected. */

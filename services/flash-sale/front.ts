@@ -48,11 +48,11 @@ export const front =
     else if (request.method === 'POST' && ticketId === undefined) {
       const reject = (body: Buffer) => {
         const verified = authentication.known(request);
-        const userId = userIdIn(request, body, verified ?? authentication.claimed(request));
+        const userId = userIdIn(request, body, verified ?? authentication.signedBuyer(request));
         if (userId === undefined) return false;
         const rejected = options.admission.reject({ saleId, userId, request });
         if (!rejected) {
-          // An attempt that a token has used which may be forged would be one fewer for the others.
+          // An attempt that a token has used which may have expired would be one fewer for the others.
           if (verified) options.passedSnapshot.add(request);
           else options.admission.returnAttempt({ saleId, request });
           return false;

@@ -300,11 +300,11 @@ describe.skipIf(!inject('servers').redisUrl)('with Redis', () => {
       const from = performance.now();
       const users = Array.from({ length: 200 }, () => randomUUID());
       await Promise.all(users.map(async (user) => one.orders?.count(user)));
-      expect(performance.now() - from, 'those that wait when it freezes').toBeLessThan(2_000);
+      expect(performance.now() - from, 'those that wait when it freezes, together').toBeLessThan(10_000);
       const then = performance.now();
       for (const user of users) expect(await isLimited(one.orders?.count(user)), 'this process counts').toBe(true);
       await one.orders?.count(randomUUID());
-      expect(performance.now() - then, 'the others').toBeLessThan(200);
+      expect(performance.now() - then, 'the others, which would wait 50 s').toBeLessThan(10_000);
     } finally {
       process.kill(pid, 'SIGCONT');
     }

@@ -341,7 +341,7 @@ describe.for<{ name: string; start: () => Promise<BrokerUnderAttack>; missing: b
     });
 
     test(`that expires ${name === 'the embedded broker' ? 'ends its connection' : 'does not end its connection'}`, async () => {
-      const password = await tokenOf('eve', { expiresInSeconds: name === 'the embedded broker' ? 1 : -28 });
+      const password = await tokenOf('eve', { expiresInSeconds: name === 'the embedded broker' ? 3 : -25 });
       const eve = openWith({ username: 'eve', password }, broker.clientId('eve', 'phone'));
       await eve.client.subscribeAsync(userTopic(prefix, 'eve'), { qos: 1 });
       if (name === 'the embedded broker') {

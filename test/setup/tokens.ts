@@ -22,7 +22,7 @@ interface Limits {
 
 export function tokenAccess({ orders, failures }: Limits = {}) {
   const verifier = new TokenVerifier(keys, rules, failures);
-  return { verifier, authentication: new TokenAuthentication(verifier, rules, orders) };
+  return { verifier, authentication: new TokenAuthentication(verifier, orders) };
 }
 
 /** A limit that this process counts. */

@@ -76,6 +76,7 @@ export function createAedes({ persistence, prefix, internal, verifier }: AedesOp
 
 /** A connection lasts no longer than the token that opened it. */
 function closeAtExpiry(client: Client, expiresAt: number): void {
+  if (client.conn.destroyed) return; // it has left while its token was verified
   const timer = setTimeout(() => client.close(), Math.min(expiresAt * 1_000 - Date.now(), MAX_TIMER_MS));
   client.conn.once('close', () => clearTimeout(timer));
 }
