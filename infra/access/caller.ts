@@ -34,5 +34,9 @@ export function mayUse(caller: Caller, access: Access): boolean {
   return access === 'service' && caller.roles.includes('service');
 }
 
+/** Whether an operator acts for another user. Without access control, nobody acts for anybody. */
+export const isActingFor = (caller: Caller, user: string): boolean =>
+  caller.user !== undefined && caller.user !== user && isOperator(caller);
+
 /** Whether the caller may read and change what belongs to this user. */
 export const mayActFor = (caller: Caller, user: string): boolean => caller.user === user || isOperator(caller);

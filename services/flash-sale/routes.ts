@@ -6,6 +6,7 @@ import { pageOf } from '../../contracts/pages.ts';
 import { flashSaleRoutes as routes } from '../../contracts/routes/flash-sales.ts';
 import { isOperator } from '../../infra/access/caller.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { recordActingFor } from '../../infra/http/acting-for.ts';
 import { actorOf } from '../../infra/http/actor.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
 import { callerOf, requireOwner } from '../../infra/http/authentication.ts';
@@ -47,7 +48,14 @@ export function saleRoutes(api: Api, options: Options): void {
     if (!prefersHtml(request)) return reply(200, sale, { Vary: 'Accept' });
     return sendPage(response, salePage(sale, linksOf(request), buyerOf(request)));
   });
-  purchaseRoute(api, options);
+  const record: RecordPurchase = (request, target, user) =>
+    recordActingFor(
+      database,
+      request,
+      { action: 'flash-sale.buy', service: 'flash-sale', target, user },
+      { before: null, after: {} },
+    );
+  purchaseRoute(api, { ...options, record });
   api.handle(routes.readTicket, async ({ params: { id, ticketId }, query: { payment } }, request, response) => {
     const found = await readTicket(id, ticketId);
     await requireOwner(request, 'ticket', async () => found?.userId);
@@ -62,16 +70,24 @@ export function saleRoutes(api: Api, options: Options): void {
   );
 }
 
+/** Records the purchase that an operator makes for a user. */
+type RecordPurchase = (request: Request, saleId: string, userId: string) => Promise<void>;
+
 export function purchaseRoute(
   api: Api,
-  { admission, passedSnapshot, readTicket }: Pick<Options, 'admission' | 'passedSnapshot' | 'readTicket'>,
+  {
+    admission,
+    passedSnapshot,
+    readTicket,
+    record,
+  }: Pick<Options, 'admission' | 'passedSnapshot' | 'readTicket'> & { readonly record: RecordPurchase },
 ): void {
   api.handle(routes.buy, async ({ params: { id: saleId }, body: { userId } }, request, response) => {
     const purchase = { saleId, userId, byBrowser: prefersHtml(request) };
     const attempt = { saleId, userId, request };
     const rejected = passedSnapshot.has(request) ? undefined : admission.reject(attempt);
     if (!rejected) {
-      await api.countOrder(request).catch((error) => {
+      await Promise.all([api.countOrder(request), record(request, saleId, userId)]).catch((error) => {
         admission.returnAttempt(attempt);
         throw error;
       });

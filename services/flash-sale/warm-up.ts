@@ -41,7 +41,13 @@ export async function warmUpPurchases(log: Logger): Promise<Record<number, numbe
     },
     decide: async () => ({ outcome: 'admitted', ticketId: uuidv7(), position: FULL.queued }),
   };
-  const options = { admission, passedSnapshot: new WeakSet(), readTicket: async () => undefined, log };
+  const options = {
+    admission,
+    passedSnapshot: new WeakSet(),
+    readTicket: async () => undefined,
+    record: async () => undefined,
+    log,
+  };
   const app = createApp(log, (api) => purchaseRoute(api, options));
   return sendRequests(front(options)(app, noAuthentication), (number) => ({
     method: 'POST',

@@ -4,7 +4,7 @@
 import type { RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { orderRoutes } from '../../contracts/routes/orders.ts';
-import { mayActFor } from '../../infra/access/caller.ts';
+import { isActingFor, mayActFor } from '../../infra/access/caller.ts';
 import { sendReply, withUser } from '../../infra/http/api.ts';
 import { type Authentication, admitKnown, callerOf } from '../../infra/http/authentication.ts';
 import { sendError } from '../../infra/http/problem.ts';
@@ -35,6 +35,7 @@ export const front =
       const order = route.body.schema.safeParse(withUser(jsonOf(request, body), caller));
       const key = route.idempotencyKey.safeParse(request.headers['idempotency-key']);
       if (!order.success || !key.success || !mayActFor(caller, order.data.userId)) return false;
+      if (isActingFor(caller, order.data.userId)) return false; // the route records it
       authentication
         .countOrder(caller)
         .then(() => placeOrder(order.data, key.data))

@@ -1,9 +1,12 @@
+import type { Request } from 'express';
 import type { Order, PaymentOutcome } from '../../contracts/orders.ts';
 import { pageOf } from '../../contracts/pages.ts';
 import { orderRoutes } from '../../contracts/routes/orders.ts';
+import { isOperator } from '../../infra/access/caller.ts';
 import type { Database } from '../../infra/database/port.ts';
+import { recordActingFor } from '../../infra/http/acting-for.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
-import { requireOwner } from '../../infra/http/authentication.ts';
+import { callerOf, requireOwner } from '../../infra/http/authentication.ts';
 import { prefersHtml } from '../../infra/http/prefers-html.ts';
 import { concurrentUpdate, notFound, Problem, unavailable } from '../../infra/http/problem.ts';
 import { seeOther } from '../../infra/http/see-other.ts';
@@ -16,6 +19,11 @@ import { findOrder, findOwner, listOrders } from './store/orders.ts';
 export function placeAndReadRoutes(api: Api, database: Database, placeOrder: PlaceOrder): void {
   api.handle(orderRoutes.placeOrder, async ({ body, idempotencyKey }, request) => {
     await api.countOrder(request);
+    const about = { action: 'order.place', service: 'order', user: body.userId };
+    await recordActingFor(database, request, about, {
+      before: null,
+      after: { currency: body.currency, items: body.items.length },
+    });
     return placedReply(request, await placeOrder(body, idempotencyKey));
   });
   api.handle(orderRoutes.listOrders, async ({ query: { userId, after, limit } }) =>
@@ -31,11 +39,13 @@ export function placeAndReadRoutes(api: Api, database: Database, placeOrder: Pla
 export function cancelAndPayRoutes(api: Api, database: Database, cancelOrder: CancelOrder, payOrder: PayOrder): void {
   api.handle(orderRoutes.cancelOrder, async ({ params: { id }, body: { reason } }, request) => {
     await requireOwner(request, 'order', () => findOwner(database, id));
+    await recordChange(database, request, { id, action: 'order.cancel', status: 'cancelled' });
     throwUnlessCancelled(await cancelOrder(id, reason));
     return reply(200, await orderOf(database, id));
   });
   api.handle(orderRoutes.payOrder, async ({ params: { id }, body: { returnTo } }, request, response) => {
     await requireOwner(request, 'order', () => findOwner(database, id));
+    await recordChange(database, request, { id, action: 'order.pay', status: 'placed' });
     const outcome = await payOrder(id);
     // orderOf throws the 404 of an unknown order.
     if (returnTo !== undefined && outcome !== 'not-found' && prefersHtml(request)) {
@@ -45,6 +55,19 @@ export function cancelAndPayRoutes(api: Api, database: Database, cancelOrder: Ca
     throwUnlessPaid(outcome);
     return reply(200, await orderOf(database, id));
   });
+}
+
+/** Records what an operator is about to change of another user's order. */
+async function recordChange(
+  database: Database,
+  request: Request,
+  { id, action, status }: { readonly id: string; readonly action: string; readonly status: Order['status'] },
+): Promise<void> {
+  if (!isOperator(callerOf(request)) || callerOf(request).user === undefined) return;
+  const order = await findOrder(database, id);
+  if (!order) return;
+  const about = { action, service: 'order', target: id, user: order.userId };
+  await recordActingFor(database, request, about, { before: { status: order.status }, after: { status } });
 }
 
 function throwUnlessCancelled(outcome: CancelResult): void {
