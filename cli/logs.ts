@@ -75,7 +75,7 @@ async function logs(options: OptionsOf<typeof command>, signal: AbortSignal): Pr
 
 /** On the embedded broker the password is a token, and the user name its user. Those of the URL take precedence. */
 function credentials(): { username?: string; password?: string } {
-  const [user, token] = [userOfToken(), tokenInUse()];
+  const [user, token] = [userOfToken(process.env.AUTH_USER_CLAIM || 'sub'), tokenInUse()];
   return user === undefined || token === undefined ? {} : { username: userLevel(user), password: token };
 }
 

@@ -6,7 +6,7 @@ import { idempotencyKey } from '../contracts/idempotency.ts';
 import { formatMoney } from '../contracts/money.ts';
 import { type Order, type OrderItem, orderItem, type StepName, stepNames } from '../contracts/orders.ts';
 import { userId } from '../contracts/text.ts';
-import { userOfToken } from '../demos/shared/credentials.ts';
+import { tokenInUse } from '../demos/shared/credentials.ts';
 import { CliError } from '../demos/shared/errors.ts';
 import { HttpClient } from '../demos/shared/http.ts';
 import { untilInterrupted } from '../demos/shared/interrupt.ts';
@@ -96,13 +96,21 @@ async function order(options: OrderOptions, signal: AbortSignal): Promise<void> 
 
 async function place(http: HttpClient, options: OrderOptions, signal: AbortSignal): Promise<Placed> {
   const key = options.key ?? randomUUID();
-  const { user: userId = userOfToken() ?? 'guest', currency, item: items } = options;
+  const { currency, item: items } = options;
+  const userId = options.user ?? (await userOfSession(http, signal)) ?? 'guest';
   const outcome = await placeOrder(http, { userId, currency, items: [...items] }, { key, signal });
   if (outcome.kind === 'placed') return outcome;
   if (outcome.kind === 'rejected')
     throw new CliError(`the order was rejected: ${[outcome.title, outcome.detail].filter(Boolean).join(': ')}`);
   const retry = outcome.unknown ? `; the order may have been placed, so retry with --key '${key}'` : '';
   throw new CliError(`${outcome.reason}${retry}`);
+}
+
+/** The user of the token, if there is one. */
+async function userOfSession(http: HttpClient, signal: AbortSignal): Promise<string | undefined> {
+  if (tokenInUse() === undefined) return undefined;
+  const { userId } = await http.read('GET /session', {}, { signal, about: 'the session' });
+  return userId ?? undefined;
 }
 
 function renderAcceptance({ order, replayed, ms }: Placed): string {

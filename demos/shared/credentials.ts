@@ -39,11 +39,11 @@ export function useToken(given: string): void {
 
 export const tokenInUse = (): string | undefined => token;
 
-/** The user of the token in use; undefined if there is none, or if it does not say. */
-export function userOfToken(): string | undefined {
+/** The user of the token in use, in this claim; undefined if there is none, or if it does not say. */
+export function userOfToken(claim: string): string | undefined {
   try {
-    const { sub } = JSON.parse(Buffer.from(token?.split('.')[1] ?? '', 'base64url').toString());
-    return typeof sub === 'string' ? sub : undefined;
+    const { [claim]: user } = JSON.parse(Buffer.from(token?.split('.')[1] ?? '', 'base64url').toString());
+    return typeof user === 'string' ? user : undefined;
   } catch {
     return undefined;
   }

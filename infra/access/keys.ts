@@ -22,7 +22,7 @@ const JWKS_TIMEOUT_MS = 5_000;
 /** Keys are read again after this time, and at most this often for tokens whose key is unknown. */
 const JWKS_MAX_AGE_MS = 600_000;
 const JWKS_COOLDOWN_MS = 30_000;
-/** An identity provider that fails is asked again after this time. */
+/** How long the failure of an identity provider counts, before the next request. */
 const JWKS_RETRY_MS = 2_000;
 
 export interface Keys {
