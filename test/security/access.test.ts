@@ -166,6 +166,24 @@ onEachShape(
       expect(listed.json(schemas.ordersPage).items).toHaveLength(1);
     });
 
+    onShape('no forged token learns from a rejection whether its user holds a ticket', async () => {
+      const url = on.system.url('flash-sale');
+      const { example } = routesOf().createFlashSale?.body ?? {};
+      const created = await as(tokens.operator)('post', `${url}/flash-sales`, { ...example, stock: 1, queueCap: 1 });
+      const purchases = `${url}/flash-sales/${created.json(schemas.flashSale).id}/purchases`;
+      expect((await as(bob.token)('post', purchases, {})).status).toBe(202);
+      const rejected = () => as(alice.token)('post', purchases, {});
+      await eventually(async () => (await rejected()).status === 409, { what: 'the sale to be sold out' });
+      const [header, , signature] = alice.token.split('.');
+      for (const sub of ['bob', 'nobody']) {
+        const claims = Buffer.from(JSON.stringify({ sub, exp: 4_102_444_800 })).toString('base64url');
+        expect((await as(`${header}.${claims}.${signature}`)('post', purchases, {})).status).toBe(401);
+      }
+      // Also from memory, a buyer gets its own ticket, and nobody buys for another one.
+      expect((await as(bob.token)('post', purchases, {})).status).toBe(200);
+      expect(typeOf(await as(alice.token)('post', purchases, { userId: 'bob' }))).toBe('forbidden');
+    });
+
     onShape('fields that only the system sets are rejected, and change nothing', async () => {
       const url = on.system.url('order');
       for (const field of ['id', 'status', 'total', 'paidAt', 'steps', 'roles', 'isAdmin', '__proto__', 'constructor'])

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -17,7 +18,7 @@ import { MAX_KEYS, RateLimited } from '../../infra/access/rate-limit.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { addressList, ReverseProxy } from '../../infra/http/reverse-proxy.ts';
 import { listen as listenAt } from '../../infra/http/server.ts';
-import { EmbeddedBroker } from '../../infra/mqtt/embedded/broker.ts';
+import { EmbeddedBroker, MAX_UNAUTHENTICATED } from '../../infra/mqtt/embedded/broker.ts';
 import { Metrics } from '../../infra/observability/metrics.ts';
 import { front } from '../../services/order/front.ts';
 import type { PlaceOrder } from '../../services/order/place-order.ts';
@@ -233,6 +234,29 @@ describe('invalid tokens from an address', () => {
     expect(await overTcp(await tokenOf('ada', [], 700))).toBe(3);
     expect(await overTcp(known)).toBe(0);
     expect(await connect(`ws://127.0.0.1:${port}/mqtt`, FORGED), 'another address').toBe(4);
+  });
+
+  test('silent MQTT connections from one address leave places for others', async () => {
+    const { verifier } = tokenAccess();
+    const dataDir = await mkdtemp(join(tmpdir(), 'sluice-limits-'));
+    cleanUps.push(() => rm(dataDir, { recursive: true }));
+    const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: 'p', log, verifier });
+    cleanUps.push(() => broker.close());
+    const server = createServer();
+    broker.acceptWebSockets(server, () => '192.0.2.1');
+    const port = await listen(server);
+    cleanUps.push(() => server.close());
+
+    let closed = 0;
+    for (let number = 0; number < MAX_UNAUTHENTICATED + 10; number++) {
+      const socket = connectTcp({ port: broker.port, host: '127.0.0.1' }).on('close', () => closed++);
+      cleanUps.push(() => socket.destroy());
+    }
+    await eventually(() => closed === 10, { what: 'the connections beyond the limit are closed' });
+    const login = { username: 'ada', password: await tokenOf('ada'), reconnectPeriod: 0 };
+    const other = await mqtt.connectAsync(`ws://127.0.0.1:${port}/mqtt`, login);
+    cleanUps.push(() => other.endAsync(true));
+    expect(other.connected).toBe(true);
   });
 
   test.each([

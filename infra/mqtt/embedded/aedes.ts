@@ -35,9 +35,11 @@ export function createAedes({ persistence, prefix, internal, verifier }: AedesOp
     const rejection = rejections.get(client);
     if (rejection) throw rejection;
     if (!verifier) return;
-    const address = client.conn instanceof BoundedConnection ? client.conn.address : '';
+    const { conn } = client;
+    const address = conn instanceof BoundedConnection ? conn.address : undefined;
     const reader = await readerOfConnect(verifier, { username, password: password?.toString('latin1'), address });
     readers.set(client, reader);
+    if (conn instanceof BoundedConnection) conn.setAuthenticated();
     closeAtExpiry(client, reader.expiresAt);
   };
   return Aedes.createBroker({

@@ -4,6 +4,7 @@
 // Aedes waits for the drain of every subscriber of a message before it counts the message as published, so one browser
 // that stops reading would stop them all. Aedes never waits while the buffer here is below its high-water mark.
 import { Duplex } from 'node:stream';
+import { deferred } from '../../runtime/promises.ts';
 
 /** External clients send CONNECT, SUBSCRIBE, acknowledgements and pings, all of which are far smaller. */
 const MAX_PACKET_BYTES = 16 * 1024;
@@ -18,6 +19,9 @@ const READ_TIMEOUT_MS = 10_000;
 export class BoundedConnection extends Duplex {
   /** Of the client. */
   readonly address: string;
+  /** Resolves once the client has presented a valid token, or the connection has ended. */
+  readonly authenticated: Promise<void>;
+  readonly #authenticated = deferred();
   readonly #inner: Duplex;
   readonly #measure = packetMeter();
   #readTimer: NodeJS.Timeout | undefined;
@@ -26,6 +30,8 @@ export class BoundedConnection extends Duplex {
     super({ writableHighWaterMark: OUTGOING_BYTES, readableHighWaterMark: MAX_PACKET_BYTES, decodeStrings: true });
     this.address = address;
     this.#inner = inner;
+    this.authenticated = this.#authenticated.promise;
+    this.once('close', () => this.setAuthenticated());
     inner.on('data', (chunk: Buffer) => {
       if (this.#measure(chunk) > MAX_PACKET_BYTES) this.destroy(new Error('packet too large for an external client'));
       else if (!this.push(chunk)) inner.pause();
@@ -33,6 +39,10 @@ export class BoundedConnection extends Duplex {
     inner.on('end', () => this.push(null));
     inner.on('error', (error) => this.destroy(error));
     inner.on('close', () => this.destroy());
+  }
+
+  setAuthenticated(): void {
+    this.#authenticated.resolve();
   }
 
   /** Whether too many bytes wait already to add this many. */

@@ -12,7 +12,7 @@ import type { ClassicLevel } from 'classic-level';
 import { MqttClient } from 'mqtt';
 import type { Logger } from 'pino';
 import { createWebSocketStream, WebSocketServer } from 'ws';
-import { plainAddress } from '../../access/client-address.ts';
+import { networkOf, plainAddress } from '../../access/client-address.ts';
 import type { TokenVerifier } from '../../access/tokens.ts';
 import { openLevel } from '../../runtime/data-dir.ts';
 import { HANDSHAKE_TIMEOUT_MS, Handshakes } from '../../runtime/handshakes.ts';
@@ -26,6 +26,11 @@ import { EmbeddedPublisher } from './publisher.ts';
 
 /** Connections from outside the process at a time; more are rejected. */
 const MAX_CONNECTIONS = 1_000;
+/**
+ * With tokens: connections from one network that have not presented a valid one yet. More are closed at once, so that one
+ * client cannot take the places of all others.
+ */
+export const MAX_UNAUTHENTICATED = 100;
 /** The largest WebSocket frame from a client. Several MQTT packets may share one. */
 const MAX_FRAME_BYTES = 64 * 1024;
 
@@ -35,12 +40,25 @@ const MAX_FRAME_BYTES = 64 * 1024;
  */
 export type AdmitUpgrade = (request: IncomingMessage, socket: Duplex) => string | undefined;
 
+type BrokerOptions = Record<'dataDir' | 'host' | 'prefix', string> & {
+  readonly port: number;
+  readonly log: Logger;
+  /** Undefined: clients from outside need no token. */
+  readonly verifier?: TokenVerifier | undefined;
+  /** With it, the port speaks TLS. */
+  readonly certificate?: ServerCertificate | undefined;
+};
+
 export class EmbeddedBroker {
   readonly publisher: EmbeddedPublisher;
   readonly #level: ClassicLevel<string, Buffer>;
   readonly #aedes: Aedes;
   /** Connections of this process, to which the access rules do not apply. */
   readonly #internal: WeakSet<Duplex>;
+  /** Undefined: clients from outside need no token. */
+  readonly #verifier: TokenVerifier | undefined;
+  /** Connections without a valid token so far, by network. */
+  readonly #unauthenticated = new Map<string, number>();
   /** Connections from outside the process. */
   readonly #connections = new Set<BoundedConnection>();
   readonly #tcp: Server;
@@ -59,8 +77,9 @@ export class EmbeddedBroker {
     level: ClassicLevel<string, Buffer>,
     aedes: Aedes,
     internal: WeakSet<Duplex>,
-    certificate: ServerCertificate | undefined,
+    { verifier, certificate }: Pick<BrokerOptions, 'verifier' | 'certificate'>,
   ) {
+    this.#verifier = verifier;
     this.#level = level;
     this.#aedes = aedes;
     this.#internal = internal;
@@ -76,17 +95,8 @@ export class EmbeddedBroker {
   }
 
   /** Port 0: a free one. Rejects with DataDirInUse or MqttPortInUse if another process uses the folder or the port. */
-  static async start(
-    options: Record<'dataDir' | 'host' | 'prefix', string> & {
-      readonly port: number;
-      readonly log: Logger;
-      /** Undefined: clients from outside need no token. */
-      readonly verifier?: TokenVerifier | undefined;
-      /** With it, the port speaks TLS. */
-      readonly certificate?: ServerCertificate | undefined;
-    },
-  ): Promise<EmbeddedBroker> {
-    const { dataDir, host, port, prefix, log, verifier, certificate } = options;
+  static async start(options: BrokerOptions): Promise<EmbeddedBroker> {
+    const { dataDir, host, port, prefix, log, verifier } = options;
     const level = await openLevel(dataDir, 'mqtt');
     // No Will is stored here (aedes.ts). Aedes deletes one at each CONNECT, and would leave the rejection of a delete
     // on a closed database unhandled.
@@ -97,7 +107,7 @@ export class EmbeddedBroker {
     (aedes as EventEmitter).on('error', (error: Error) => log.error({ err: error }, 'embedded MQTT broker'));
     aedes.on('clientError', (client, error) => log.debug({ client: client.id, reason: error.message }, 'MQTT client'));
     aedes.on('connectionError', (_client, error) => log.debug({ reason: error.message }, 'MQTT connection'));
-    const broker = new EmbeddedBroker(level, aedes, internal, certificate);
+    const broker = new EmbeddedBroker(level, aedes, internal, options);
     try {
       await broker.#clearPresence(persistence, prefix);
       await broker.#listen(host, port);
@@ -194,9 +204,30 @@ export class EmbeddedBroker {
       return;
     }
     const connection = new BoundedConnection(socket, address);
+    if (this.#verifier && !this.#countUnauthenticated(connection)) {
+      connection.destroy();
+      return;
+    }
     this.#connections.add(connection);
     connection.once('close', () => this.#connections.delete(connection));
     this.#aedes.handle(connection);
+  }
+
+  /** Until it has presented a valid token or ends. False: there are too many from its network. */
+  #countUnauthenticated(connection: BoundedConnection): boolean {
+    const network = networkOf(connection.address);
+    const change = (by: 1 | -1) => {
+      const count = (this.#unauthenticated.get(network) ?? 0) + by;
+      if (count === 0) this.#unauthenticated.delete(network);
+      else this.#unauthenticated.set(network, count);
+      return count;
+    };
+    if (change(1) > MAX_UNAUTHENTICATED) {
+      change(-1);
+      return false;
+    }
+    void connection.authenticated.then(() => change(-1));
+    return true;
   }
 
   #openStream(): Duplex {
