@@ -3,7 +3,7 @@
 --   sluice_migrator     owns the schemas and runs `sluice migrate`.
 --   sluice_order, sluice_points, sluice_coupon, sluice_notify, sluice_flash_sale
 --                       each runs `sluice start` for its service with MIGRATE=off: reads and writes the rows of the schema
---                       of the same name, and adds to the records of operators' actions in sluice_admin.
+--                       of the same name; adds to and updates, but never deletes, the records of operators' actions in sluice_admin.
 --   sluice_app          runs all services, or several, in one process with MIGRATE=off. The local event bus needs it,
 --                       because it writes to the inboxes of other services.
 --

@@ -61,18 +61,10 @@ const block = (name: string): string[] => {
   return lines;
 };
 
-test('README.zh-CN.md has the same commands', async () => {
-  expect(await testedBlocks('README.zh-CN.md')).toEqual(blocks);
-});
-
-test('npm start runs the whole system and logs its URL', async () => {
-  // Installing takes a minute and needs the registry, so the installed modules are linked instead.
-  const [install, start = ''] = block('start');
-  expect(install).toBe('npm ci');
-  await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
-
-  // In its own process group, as a terminal starts it.
-  system = spawn('sh', ['-c', `exec ${start}`], { cwd: copy, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+/** Runs a command that starts the system, and resolves when it is ready. In its own process group, as a terminal starts it. */
+async function startSystem(command: string): Promise<void> {
+  output = '';
+  system = spawn('sh', ['-c', command], { cwd: copy, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const group = -Number(system.pid);
   const guard = await startGuard('kill -s KILL -- "$1"', String(group));
   const exited = once(system, 'exit');
@@ -85,6 +77,19 @@ test('npm start runs the whole system and logs its URL', async () => {
     what: 'the system is ready',
     timeoutMs: 90_000,
   });
+}
+
+test('README.zh-CN.md has the same commands', async () => {
+  expect(await testedBlocks('README.zh-CN.md')).toEqual(blocks);
+});
+
+test('npm start runs the whole system and logs its URL', async () => {
+  // Installing takes a minute and needs the registry, so the installed modules are linked instead.
+  const [install, start = ''] = block('start');
+  expect(install).toBe('npm ci');
+  await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
+
+  await startSystem(`exec ${start}`);
   expect((await call(`${env.SLUICE_URL}/readyz`)).status).toBe(200);
 }, 120_000);
 
@@ -150,3 +155,17 @@ test('Ctrl-C stops the system cleanly', async () => {
   await expect(call(`${env.SLUICE_URL}/healthz`)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   expect(output).not.toMatch(/\berror\b/i);
 }, 60_000);
+
+test('the commands of docs/access.md work with tokens, and fail without them', async () => {
+  const documented = await testedBlocks('docs/access.md');
+  const [start = ''] = documented.get('server') ?? [];
+  await endSystem();
+  await startSystem(`exec env ${start}`);
+  const { stdout } = await type(documented.get('commands')?.join('\n') ?? '');
+  expect(stdout).toMatch(/^order [0-9a-f-]{36}, 59\.97 GBP for ada: accepted/m);
+  expect(stdout).toMatch(/^completed .* after acceptance$/m);
+  expect(stdout).toContain('no failed messages');
+  const buyer = 'SLUICE_TOKEN=$(npx sluice token --user ada)';
+  await expect(type(`${buyer} npx sluice failed list`)).rejects.toThrow('The token does not allow this');
+  await expect(type('npx sluice order')).rejects.toThrow('This needs a token');
+}, 180_000);
