@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { instant } from './text.ts';
 
-/** A path of this server, without its host. */
-const path = z.string().regex(/^\/(?![/\\])[!-~]{0,500}$/, 'must be a path of this server');
+/** Printable ASCII. A browser takes a second slash, of either kind, for the beginning of a host. */
+const path = z.string().regex(/^\/(?:[!-.0-[\]-~][!-~]{0,499})?$/, 'must be a path of this server');
 
 export const signInRequest = z.strictObject({
   token: z.string().trim().min(1).max(8_192).describe('A JWT, as in the header Authorization.'),

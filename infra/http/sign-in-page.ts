@@ -17,7 +17,7 @@ const headers = pageHeaders({
 });
 
 /** Whether the form may name this path: see contracts/session.ts. */
-const isPath = (path = ''): boolean => /^\/(?![/\\])[!-~]{0,500}$/.test(path);
+const isPath = (path = ''): boolean => /^\/(?:[!-.0-[\]-~][!-~]{0,499})?$/.test(path);
 
 /** With the status and headers of the problem that a program would get. After signing in, the same path is shown. */
 export function sendSignInPage(request: IncomingMessage, response: ServerResponse, { status, details }: Problem): void {
