@@ -8,13 +8,7 @@ const faultTable = 'test/fault/support/report.ts';
 const project = (
   name: string,
   globalSetup: string[],
-  options: {
-    testTimeout?: number;
-    maxWorkers?: number;
-    sequence?: { groupOrder: number };
-    include?: string[];
-    exclude?: string[];
-  } = {},
+  options: { testTimeout?: number; maxWorkers?: number; sequence?: { groupOrder: number } } = {},
 ) => ({
   test: {
     name,
@@ -27,9 +21,6 @@ const project = (
     ...options,
   },
 });
-
-/** Faults whose tests measure a pace, a latency, or how soon a drain goes on. */
-const paced = ['flash-sale-*', 'roles', 'slow-readers'].map((name) => `test/fault/${name}.test.ts`);
 
 export default defineConfig({
   test: {
@@ -44,19 +35,11 @@ export default defineConfig({
       project('long', [build, servers], { testTimeout: 120_000, maxWorkers: 2, sequence: { groupOrder: 1 } }),
       // The packed baseline beside the current build, and beside a newer copy of it.
       project('upgrade', [build, servers], { testTimeout: 240_000, maxWorkers: 1, sequence: { groupOrder: 1 } }),
-      // Two at a time: most of them wait for a recovery about as long as they work.
+      // Alone, and one after the other: a fault test's deadlines assume that no other one loads the machine.
       project('fault', [build, servers, faultTable], {
         testTimeout: 180_000,
-        maxWorkers: 2,
-        sequence: { groupOrder: 2 },
-        exclude: paced,
-      }),
-      // One after the other, because another one would take the time that they measure.
-      project('pace', [build, servers, faultTable], {
-        testTimeout: 180_000,
         maxWorkers: 1,
-        sequence: { groupOrder: 3 },
-        include: paced,
+        sequence: { groupOrder: 2 },
       }),
     ],
   },

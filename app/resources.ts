@@ -11,12 +11,11 @@ import { MqttBus } from '../infra/bus/mqtt/index.ts';
 import type { Bus } from '../infra/bus/port.ts';
 import { RabbitmqBus } from '../infra/bus/rabbitmq/index.ts';
 import type { Topology } from '../infra/bus/topology.ts';
-import { openPglite } from '../infra/database/pglite.ts';
 import type { Database } from '../infra/database/port.ts';
 import { openPostgres } from '../infra/database/postgres.ts';
 import { InboxStore } from '../infra/messaging/inbox-store.ts';
 import { type Connect, connectTo } from '../infra/mqtt/connect.ts';
-import { type AdmitUpgrade, EmbeddedBroker } from '../infra/mqtt/embedded/broker.ts';
+import type { AdmitUpgrade } from '../infra/mqtt/embedded/broker.ts';
 import { ExternalPublisher } from '../infra/mqtt/external-publisher.ts';
 import type { MqttPublisher } from '../infra/mqtt/port.ts';
 import type { PresenceOptions } from '../infra/mqtt/presence.ts';
@@ -212,8 +211,14 @@ export async function openResources(
   }
 }
 
-const openDatabase = ({ DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize, DATA_DIR: dataDir }: Config, log: Logger) =>
-  url ? openPostgres({ url, poolSize, log }) : openPglite({ dataDir: join(dataDir, 'database') });
+async function openDatabase(
+  { DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize, DATA_DIR: dataDir }: Config,
+  log: Logger,
+) {
+  if (url) return openPostgres({ url, poolSize, log });
+  const { openPglite } = await import('../infra/database/pglite.ts');
+  return openPglite({ dataDir: join(dataDir, 'database') });
+}
 
 /** The broker at MQTT_URL. */
 export function externalBroker(
@@ -232,6 +237,8 @@ export async function openBroker(
 ): Promise<Broker> {
   const { MQTT_URL, HOST: host, DATA_DIR: dataDir, MQTT_PORT: port, BUS_PREFIX: prefix } = config;
   if (MQTT_URL) return externalBroker(MQTT_URL, config, log);
+  // Imported here, because a process with MQTT_URL does not need it.
+  const { EmbeddedBroker } = await import('../infra/mqtt/embedded/broker.ts');
   const broker = await EmbeddedBroker.start({ dataDir, host, port, prefix, log, verifier, certificate });
   log.info(
     { url: `${certificate ? 'mqtts' : 'mqtt'}://${hostPort({ host, port: broker.port })}` },

@@ -41,7 +41,7 @@ export const tokenCommand = () => command().action((options) => token(options));
 async function token({ user, role = [], expires }: OptionsOf<typeof command>): Promise<void> {
   loadEnvFile('.env', process.env);
   // Imported here, because no other command needs them.
-  const { keysOf, tokenRules } = await import('../app/access/access-control.ts');
+  const { keysOf, tokenRules } = await import('../app/access/token-access.ts');
   const { parseAccessSettings } = await import('../app/config.ts');
   const { signToken } = await import('../infra/access/tokens.ts');
   try {

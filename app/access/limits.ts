@@ -1,7 +1,8 @@
 // The limits of access control, as the settings say.
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import { RateLimit, type RateLimitPolicy } from '../../infra/access/rate-limit.ts';
+import { RateLimit } from '../../infra/access/rate-limit.ts';
+import type { RateLimitPolicy } from '../../infra/access/rejections.ts';
 import type { Metrics } from '../../infra/observability/metrics.ts';
 import { connectionOptions, serverOptions } from '../../infra/queue/redis-connection.ts';
 import type { Shutdown } from '../../infra/runtime/shutdown.ts';
@@ -30,10 +31,10 @@ export interface Limits {
   readonly failures: RateLimit | undefined;
 }
 
-export function openLimits(settings: LimitSettings, { metrics, log, shutdown }: LimitContext): Limits {
+export async function openLimits(settings: LimitSettings, { metrics, log, shutdown }: LimitContext): Promise<Limits> {
   const { USER_ORDERS_PER_MINUTE, AUTH_FAILURES_PER_MINUTE, REDIS_URL, BUS_PREFIX: prefix } = settings;
   const isLimited = USER_ORDERS_PER_MINUTE > 0 || AUTH_FAILURES_PER_MINUTE > 0;
-  const redis = REDIS_URL !== undefined && isLimited ? connect(REDIS_URL, log) : undefined;
+  const redis = REDIS_URL !== undefined && isLimited ? await connect(REDIS_URL, log) : undefined;
   if (redis) shutdown.add(async () => redis.disconnect());
   const limit = (policy: RateLimitPolicy) =>
     policy.perMinute === 0
@@ -46,7 +47,8 @@ export function openLimits(settings: LimitSettings, { metrics, log, shutdown }: 
 }
 
 /** Connects in the background. While Redis is away, every command fails at once. */
-function connect(url: string, log: Logger): Redis {
+async function connect(url: string, log: Logger): Promise<Redis> {
+  const { Redis } = await import('ioredis'); // a process without REDIS_URL does not need it
   const redis = new Redis({
     ...serverOptions(url),
     ...connectionOptions,

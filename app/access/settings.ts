@@ -1,6 +1,6 @@
 // The settings of access control.
 import { z } from 'zod';
-import { MIN_SECRET_BYTES } from '../../infra/access/keys.ts';
+import { MIN_SECRET_BYTES } from '../../infra/access/token-rules.ts';
 import { isLoopback } from '../../infra/http/request-guard.ts';
 import { parseHttpUrlWithoutUser } from '../../infra/http/url.ts';
 import {

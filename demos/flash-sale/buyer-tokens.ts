@@ -1,5 +1,5 @@
 // The tokens of simulated buyers, for a server with AUTH_MODE=jwt: each buyer has a token of its own, as in a real sale.
-import { keysOf, tokenRules } from '../../app/access/access-control.ts';
+import { keysOf, tokenRules } from '../../app/access/token-access.ts';
 import { parseAccessSettings } from '../../app/config.ts';
 import { signToken } from '../../infra/access/tokens.ts';
 import { CliError, USAGE_EXIT_CODE } from '../shared/errors.ts';

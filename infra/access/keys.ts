@@ -7,9 +7,7 @@ import { type CryptoKey, createRemoteJWKSet, customFetch, type FetchImplementati
 import { makeDataDir } from '../runtime/data-dir.ts';
 import { reasonOf } from '../runtime/reason.ts';
 import { StartupError } from '../runtime/startup-error.ts';
-
-/** As RFC 7518 requires of HS256: as long as the hash. */
-export const MIN_SECRET_BYTES = 32;
+import { MIN_SECRET_BYTES } from './token-rules.ts';
 
 /** The algorithm of tokens that are signed with a secret. */
 export const SECRET_ALGORITHM = 'HS256';

@@ -3,48 +3,13 @@
 import type { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';
 import { RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible';
-
-const WINDOW_SECONDS = 60;
+import { RateLimited, type RateLimitName, type RateLimitPolicy, WINDOW_SECONDS } from './rejections.ts';
 
 /**
  * Keys that a limit holds in memory, about 30 MB if all are in use. One more makes it forget the one that was counted
  * the longest time ago: a client with very many addresses gains no memory, and attempts only as it does by having them.
  */
 export const MAX_KEYS = 50_000;
-
-/** The limit is reached. The message is for the client. */
-export class RateLimited extends Error {
-  override readonly name = 'RateLimited';
-  readonly policy: RateLimitPolicy;
-  readonly retryAfterSeconds: number;
-
-  constructor(policy: RateLimitPolicy, resetMs: number) {
-    const retryAfterSeconds = Math.max(1, Math.ceil(resetMs / 1_000));
-    super(`At most ${policy.perMinute} ${policy.what} a minute are allowed. Try again in ${retryAfterSeconds} s.`);
-    this.policy = policy;
-    this.retryAfterSeconds = retryAfterSeconds;
-  }
-
-  /** As in draft-ietf-httpapi-ratelimit-headers-10: nothing is left, until the window ends. */
-  get headers() {
-    const { name, perMinute } = this.policy;
-    return {
-      'Retry-After': String(this.retryAfterSeconds),
-      'RateLimit-Policy': `"${name}";q=${perMinute};w=${WINDOW_SECONDS}`,
-      RateLimit: `"${name}";r=0;t=${this.retryAfterSeconds}`,
-    };
-  }
-}
-
-/** The limits that there are, by the subject that each of them is for. */
-export type RateLimitName = 'user' | 'address';
-
-export interface RateLimitPolicy {
-  readonly name: RateLimitName;
-  readonly perMinute: number;
-  /** What is limited, as in `orders and purchases of a user`. */
-  readonly what: string;
-}
 
 export interface RateLimitOptions extends RateLimitPolicy {
   /** Undefined: this process counts by itself. The caller ends the connection. */

@@ -7,6 +7,8 @@ import { type Caller, type CallerRole, callerRoles } from './caller.ts';
 import { networkOf } from './client-address.ts';
 import { type Keys, SECRET_ALGORITHM } from './keys.ts';
 import type { RateLimit } from './rate-limit.ts';
+import { KeysUnavailable, TokenExpired, TokenRejected } from './rejections.ts';
+import type { TokenRules } from './token-rules.ts';
 
 /** A longer token is rejected before it is decoded. Headers of a request have 16 KiB in all. */
 const MAX_TOKEN_LENGTH = 8_192;
@@ -21,30 +23,6 @@ const LEEWAY_SECONDS = 30;
 const CACHE_BYTES = 16 * 1024 * 1024;
 /** Of a verified token, besides its text. */
 const CACHE_ENTRY_BYTES = 256;
-
-/** The caller presents a token that is not valid. The message says why, and goes to the caller. */
-export class TokenRejected extends Error {
-  override readonly name = 'TokenRejected';
-}
-
-/** The token was valid once, so it is no guess, but that of a client that has not noticed. */
-class TokenExpired extends TokenRejected {}
-
-/** The keys cannot be read, so nothing is known about the token. */
-export class KeysUnavailable extends Error {
-  override readonly name = 'KeysUnavailable';
-}
-
-/** What a token must say, and where it says it. */
-export interface TokenRules {
-  /** Required values of the claims `iss` and `aud`; undefined: any. */
-  readonly issuer: string | undefined;
-  readonly audience: string | undefined;
-  /** The claim that names the user. */
-  readonly userClaim: string;
-  /** Why a value of that claim names no user, such as `must be a string`; undefined: it does. */
-  readonly userFault: (value: unknown) => string | undefined;
-}
 
 /** Verifies tokens. A verified one costs a lookup until it expires, because a verification costs up to 0.4 ms. */
 export class TokenVerifier {

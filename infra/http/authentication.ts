@@ -3,8 +3,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { RequestHandler } from 'express';
 import { type Access, ANONYMOUS, type Caller, isOperator, LOCAL, mayActFor, mayUse } from '../access/caller.ts';
-import { type RateLimit, RateLimited } from '../access/rate-limit.ts';
-import { KeysUnavailable, TokenRejected, type TokenVerifier } from '../access/tokens.ts';
+import type { RateLimit } from '../access/rate-limit.ts';
+import { KeysUnavailable, RateLimited, TokenRejected } from '../access/rejections.ts';
+import type { TokenVerifier } from '../access/tokens.ts';
 import { prefersHtml } from './prefers-html.ts';
 import { notFound, Problem, rateLimited, unavailable } from './problem.ts';
 import { clientAddress } from './reverse-proxy.ts';

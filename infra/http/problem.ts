@@ -5,7 +5,7 @@ import zlib from 'node:zlib';
 import type { ErrorRequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { ZodError } from 'zod';
-import { RateLimited } from '../access/rate-limit.ts';
+import { RateLimited } from '../access/rejections.ts';
 import { ConcurrentUpdate, DatabaseUnavailable, Overloaded } from '../database/port.ts';
 import { rawResponse, send } from './send.ts';
 import { unknownField } from './unknown-field.ts';

@@ -1,8 +1,8 @@
 // What clients from outside may do on a broker: read some topics, and publish nothing. The embedded broker applies these
 // rules itself; RabbitMQ asks for them (rabbitmq-access.ts).
 import { isOperator } from '../access/caller.ts';
-import { RateLimited } from '../access/rate-limit.ts';
-import { KeysUnavailable, TokenRejected, type TokenVerifier } from '../access/tokens.ts';
+import { KeysUnavailable, RateLimited, TokenRejected } from '../access/rejections.ts';
+import type { TokenVerifier } from '../access/tokens.ts';
 import { userLevel } from './topics.ts';
 
 /** The return codes of CONNACK in MQTT 3.1.1. */

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { beforeAll, describe, expect, inject, test } from 'vitest';
-import { tokenRules } from '../../app/access/access-control.ts';
+import { tokenRules } from '../../app/access/token-access.ts';
 import type { ProblemName } from '../../contracts/problems.ts';
 import { routesOf } from '../../contracts/routes/index.ts';
 import type { Route } from '../../contracts/routes/route.ts';

@@ -14,7 +14,8 @@ import { describe, expect, inject, test } from 'vitest';
 import { type Limits, openLimits } from '../../app/access/limits.ts';
 import { serveSession } from '../../app/access/session.ts';
 import { networkOf } from '../../infra/access/client-address.ts';
-import { MAX_KEYS, RateLimited } from '../../infra/access/rate-limit.ts';
+import { MAX_KEYS } from '../../infra/access/rate-limit.ts';
+import { RateLimited } from '../../infra/access/rejections.ts';
 import { createApp } from '../../infra/http/app.ts';
 import { addressList, ReverseProxy } from '../../infra/http/reverse-proxy.ts';
 import { listen as listenAt } from '../../infra/http/server.ts';
@@ -39,7 +40,12 @@ interface Given {
   readonly prefix?: string;
 }
 
-function open({ orders = 0, failures = 0, redisUrl, prefix = freshPrefix() }: Given): Limits & { metrics: Metrics } {
+async function open({
+  orders = 0,
+  failures = 0,
+  redisUrl,
+  prefix = freshPrefix(),
+}: Given): Promise<Limits & { metrics: Metrics }> {
   const metrics = new Metrics();
   const shutdown = { add: (step: () => unknown) => void cleanUps.push(step) };
   const settings = {
@@ -48,7 +54,7 @@ function open({ orders = 0, failures = 0, redisUrl, prefix = freshPrefix() }: Gi
     REDIS_URL: redisUrl,
     BUS_PREFIX: prefix,
   };
-  return { ...openLimits(settings, { metrics, log, shutdown }), metrics };
+  return { ...(await openLimits(settings, { metrics, log, shutdown })), metrics };
 }
 
 const placeOrder: PlaceOrder = async ({ userId, currency, items }) => {
@@ -62,7 +68,7 @@ const ORDER = JSON.stringify({ currency: 'GBP', items: [{ sku: 'MUG', quantity: 
 
 /** Serves orders and sessions. `trusted`: the proxies; requests come from 127.0.0.1. */
 async function serve(given: Given, trusted?: string) {
-  const { metrics, ...limits } = open(given);
+  const { metrics, ...limits } = await open(given);
   const { verifier, authentication } = tokenAccess(limits);
   const routes = createApp(
     log,
@@ -206,7 +212,7 @@ describe('invalid tokens from an address', () => {
   });
 
   test('count on MQTT, too, where a rejected connection is told to try again later', async () => {
-    const { verifier } = tokenAccess(open({ failures: 2 }));
+    const { verifier } = tokenAccess(await open({ failures: 2 }));
     const dataDir = await mkdtemp(join(tmpdir(), 'sluice-limits-'));
     cleanUps.push(() => rm(dataDir, { recursive: true }));
     const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: 'p', log, verifier });
@@ -280,7 +286,7 @@ const isLimited = (counted: Promise<void> | undefined) =>
   );
 
 test('a client with very many addresses takes a bounded amount of memory', async () => {
-  const { failures } = open({ failures: 1 });
+  const { failures } = await open({ failures: 1 });
   const count = (address: number) => isLimited(failures?.count(String(address)));
   await count(-1);
   expect(await count(-1)).toBe(true);
@@ -300,9 +306,9 @@ describe.skipIf(!inject('servers').redisUrl)('with Redis', () => {
   test('processes count together, apart from systems with another prefix, and leave no key forever', async () => {
     const redisUrl = String(inject('servers').redisUrl);
     const prefix = freshPrefix();
-    const [one, other] = [open({ orders: 1, redisUrl, prefix }), open({ orders: 1, redisUrl, prefix })];
+    const [one, other] = [await open({ orders: 1, redisUrl, prefix }), await open({ orders: 1, redisUrl, prefix })];
     await eventually(() => shares(one, other), { what: 'both are connected' });
-    const apart = open({ orders: 1, redisUrl });
+    const apart = await open({ orders: 1, redisUrl });
     for (let tries = 0; tries < 20; tries++) expect(await shares(one, apart)).toBe(false);
     const redis = new Redis(redisUrl);
     cleanUps.push(() => redis.disconnect());
@@ -315,7 +321,7 @@ describe.skipIf(!inject('servers').redisUrl)('with Redis', () => {
     const redis = await startRedis();
     cleanUps.push(() => redis.stop());
     const given = { orders: 1, redisUrl: redis.redisUrl, prefix: freshPrefix() };
-    const [one, other] = [open(given), open(given)];
+    const [one, other] = [await open(given), await open(given)];
     await eventually(() => shares(one, other), { what: 'both are connected' });
 
     const pid = Number(redis.pid);
@@ -339,7 +345,7 @@ describe.skipIf(!inject('servers').redisUrl)('with Redis', () => {
     const redis = await startRedis();
     cleanUps.push(() => redis.stop());
     const given = { orders: 1, redisUrl: redis.redisUrl, prefix: freshPrefix() };
-    const [one, other] = [open(given), open(given)];
+    const [one, other] = [await open(given), await open(given)];
     await eventually(() => shares(one, other), { what: 'both are connected' });
     await redis.kill();
     const user = randomUUID();

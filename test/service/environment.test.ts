@@ -46,7 +46,10 @@ async function sluice(args: readonly string[], env: Record<string, string> = {},
 }
 
 test.each([
-  [{ HOST: 'no.such.host.invalid', AUTH_MODE: 'none' }, /^error: cannot listen on HOST=no\.such\.host\.invalid, .*: .*\n$/],
+  [
+    { HOST: 'no.such.host.invalid', AUTH_MODE: 'none' },
+    /^error: cannot listen on HOST=no\.such\.host\.invalid, .*: .*\n$/,
+  ],
   [
     { DATA_DIR: '/proc/sluice' },
     /^error: \/proc\/sluice cannot be used for data: .*; set DATA_DIR to another folder\n$/,

@@ -34,7 +34,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   shared.users += 1;
   const [{ urls, missing, stop }, template] = await Promise.all([shared.servers, shared.template]);
   // Only if it is used, because this may download it.
-  const forFaults = project.name === 'fault' || project.name === 'pace';
+  const forFaults = project.name === 'fault';
   const rabbitmq4Missing = forFaults ? await whyNoRabbitmq4() : undefined;
 
   const teardown = async () => {

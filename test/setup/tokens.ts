@@ -1,7 +1,8 @@
 // Tokens that are signed with a secret of the tests, and what verifies them.
 import type { CallerRole } from '../../infra/access/caller.ts';
 import { secretKeys } from '../../infra/access/keys.ts';
-import { RateLimit, type RateLimitName } from '../../infra/access/rate-limit.ts';
+import { RateLimit } from '../../infra/access/rate-limit.ts';
+import type { RateLimitName } from '../../infra/access/rejections.ts';
 import { signToken, TokenVerifier } from '../../infra/access/tokens.ts';
 import { TokenAuthentication } from '../../infra/http/authentication.ts';
 

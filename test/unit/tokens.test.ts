@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { base64url, EncryptJWT, exportJWK, generateKeyPair, type JWK, SignJWT, UnsecuredJWT } from 'jose';
 import { describe, expect, test, vi } from 'vitest';
-import { tokenRules } from '../../app/access/access-control.ts';
+import { tokenRules } from '../../app/access/token-access.ts';
 import { mayActFor, mayUse } from '../../infra/access/caller.ts';
 import { localSecret, remoteKeys, secretKeys } from '../../infra/access/keys.ts';
 import { signToken, TokenVerifier } from '../../infra/access/tokens.ts';

@@ -1,9 +1,9 @@
-// One line for each fault of all test files: in test-results/faults.ndjson, and in a table at the end of the run.
-import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+// One line for each fault of all test files: in test-results/faults.json, and in a table at the end of the run.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const file = fileURLToPath(new URL('../../../test-results/faults.ndjson', import.meta.url));
+const file = fileURLToPath(new URL('../../../test-results/faults.json', import.meta.url));
 
 export interface FaultResult {
   readonly fault: string;
@@ -15,31 +15,20 @@ export interface FaultResult {
   readonly recoveryMs: number | null;
 }
 
-/** Appends, because several test files report at the same time. */
+/** Test files run one after the other, so there is no concurrent writer. */
 export function reportFault(result: FaultResult): void {
   mkdirSync(dirname(file), { recursive: true });
-  appendFileSync(file, `${JSON.stringify(result)}\n`);
+  writeFileSync(file, `${JSON.stringify([...readResults(), result], undefined, 2)}\n`);
 }
 
-const readResults = (): FaultResult[] =>
-  existsSync(file)
-    ? readFileSync(file, 'utf8')
-        .trimEnd()
-        .split('\n')
-        .map((line) => JSON.parse(line))
-    : [];
+const readResults = (): FaultResult[] => (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : []);
 
-/** Projects that use the report in this run: each loads this module anew, all in the one main process. */
-const holder = globalThis as typeof globalThis & { sluiceFaultReports?: number };
-
-/** Vitest's globalSetup: removes the last run's results, and prints this run's once its last project has ended. */
+/** Vitest's globalSetup: removes the last run's results, and prints this run's at its end. */
 export default function setup(): () => void {
   rmSync(file, { force: true });
-  holder.sluiceFaultReports = (holder.sluiceFaultReports ?? 0) + 1;
   return () => {
-    holder.sluiceFaultReports = (holder.sluiceFaultReports ?? 0) - 1;
     const results = readResults();
-    if (holder.sluiceFaultReports === 0 && results.length > 0) console.log(`\n${table(results)}\n`);
+    if (results.length > 0) console.log(`\n${table(results)}\n`);
   };
 }
 
