@@ -8,7 +8,14 @@ const faultTable = 'test/fault/support/report.ts';
 const project = (
   name: string,
   globalSetup: string[],
-  options: { testTimeout?: number; maxWorkers?: number; sequence?: { groupOrder: number } } = {},
+  options: {
+    testTimeout?: number;
+    maxWorkers?: number;
+    sequence?: { groupOrder: number };
+    isolate?: boolean;
+    include?: string[];
+    exclude?: string[];
+  } = {},
 ) => ({
   test: {
     name,
@@ -22,10 +29,15 @@ const project = (
   },
 });
 
+/** Unit tests that replace modules, which others must not see. */
+const mocking = ['opening-timer', 'problem'].map((name) => `test/unit/${name}.test.ts`);
+
 export default defineConfig({
   test: {
     projects: [
-      project('unit', []),
+      // Files share their modules, whose import would take longer than the tests.
+      project('unit', [], { isolate: false, exclude: mocking }),
+      project('mocking', [], { include: mocking }),
       project('contract', [servers]),
       project('service', [build, servers]),
       // Attacks on the running system, and what they must not reach.
