@@ -295,7 +295,7 @@ describe.for(shapes)('%s', ([, shape]) => {
     let stderr = '';
     run.stdout.on('data', (chunk) => (stdout += String(chunk)));
     run.stderr.on('data', (chunk) => (stderr += String(chunk)));
-    await eventually(async () => (await notRetried()) < LEDGER, { what: 'the run has begun' });
+    await eventually(async () => (await notRetried()) < LEDGER, { what: 'the run has begun', timeoutMs: 30_000 });
     run.kill('SIGINT');
     expect(await ended).toEqual([130, null]);
     expect(stderr).toBe('interrupted\n');
