@@ -23,7 +23,10 @@ if (!existsSync(join(bin, 'node'))) {
 
 // First in PATH, so that programs that the tests start (npm, npx, scripts with a shebang) run on it, too.
 const env = { ...process.env, PATH: [bin, process.env.PATH].join(delimiter) };
-const projects = ['unit', 'mocking', 'contract', 'service', 'security', 'e2e'].flatMap((project) => ['--project', project]);
+const projects = ['unit', 'mocking', 'contract', 'service', 'security', 'e2e'].flatMap((project) => [
+  '--project',
+  project,
+]);
 const vitest = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...(args.length > 0 ? args : projects)];
 run(join(bin, 'node'), ['--version'], env);
 process.exitCode = run(join(bin, 'node'), vitest, env);
