@@ -2,8 +2,9 @@
 import { type CommandUnknownOpts, type Help, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { z } from 'zod';
 import { currency } from '../contracts/money.ts';
-import { TOKEN, useToken } from '../demos/shared/credentials.ts';
+import { useToken } from '../demos/shared/credentials.ts';
 import { print, printJson } from '../demos/shared/terminal.ts';
+import { JWT } from '../infra/access/token-rules.ts';
 import { parseHttpUrl } from '../infra/http/url.ts';
 import { parseMqttUrls } from '../infra/mqtt/url.ts';
 import { UrlError } from '../infra/runtime/server-url.ts';
@@ -70,7 +71,7 @@ export const urlOption = () =>
 export const tokenOption = () =>
   new Option('--token <token>', 'token for the server; better in SLUICE_TOKEN, because others see arguments').argParser(
     (given) => {
-      if (!TOKEN.test(given)) throw new InvalidArgumentError('It must be a token, such as `sluice token` prints.');
+      if (!JWT.test(given)) throw new InvalidArgumentError('It must be a token, such as `sluice token` prints.');
       useToken(given);
       return given;
     },

@@ -1,6 +1,6 @@
 // The settings of access control.
 import { z } from 'zod';
-import { MIN_SECRET_BYTES } from '../../infra/access/token-rules.ts';
+import { JWT, MIN_SECRET_BYTES } from '../../infra/access/token-rules.ts';
 import { isLoopback } from '../../infra/http/request-guard.ts';
 import { parseHttpUrlWithoutUser } from '../../infra/http/url.ts';
 import {
@@ -45,10 +45,7 @@ export const accessSettings = {
     'With AUTH_MODE=jwt: the claim that names the user.',
   ),
   SERVICE_TOKEN: optionalSecret(
-    z
-      .string()
-      .regex(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/)
-      .meta({ allowed: 'a JWT' }),
+    z.string().regex(JWT).meta({ allowed: 'a JWT' }),
     'With AUTH_MODE=jwt: the token with the role service for requests to SERVICES_URL. Unset: the process signs its own, which it can with AUTH_SECRET.',
   ),
   USER_ORDERS_PER_MINUTE: variable(

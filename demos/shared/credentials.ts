@@ -1,15 +1,13 @@
 // What a command shows to the servers that it calls: a token, or the user and password in SLUICE_URL, for a proxy in front
 // of the server. Both are taken out of the environment before a command begins, so that no output, child process or
 // report contains them.
+import { JWT } from '../../infra/access/token-rules.ts';
 import { parseHttpUrl } from '../../infra/http/url.ts';
 import { UrlError } from '../../infra/runtime/server-url.ts';
 import { CliError, USAGE_EXIT_CODE } from './errors.ts';
 
 const authorizations = new Map<string, string>();
 let token: string | undefined;
-
-/** The form of a JWT. */
-export const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
 /**
  * Replaces SLUICE_URL in `env` by the URL without its user and password, and removes SLUICE_TOKEN. A URL that is invalid
@@ -19,7 +17,7 @@ export function takeCredentials(env: NodeJS.ProcessEnv): void {
   const { SLUICE_TOKEN: given } = env;
   delete env.SLUICE_TOKEN;
   if (given) {
-    if (!TOKEN.test(given)) throw usage('SLUICE_TOKEN must be a token, such as `sluice token` prints');
+    if (!JWT.test(given)) throw usage('SLUICE_TOKEN must be a token, such as `sluice token` prints');
     useToken(given);
   }
   try {

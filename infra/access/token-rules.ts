@@ -1,5 +1,8 @@
 // What tokens and their keys must be like.
 
+/** The form of a token: three parts, each in base64url. */
+export const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+
 /** As RFC 7518 requires of HS256: as long as the hash. */
 export const MIN_SECRET_BYTES = 32;
 

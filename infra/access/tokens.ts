@@ -8,13 +8,10 @@ import { networkOf } from './client-address.ts';
 import { type Keys, SECRET_ALGORITHM } from './keys.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { KeysUnavailable, TokenExpired, TokenRejected } from './rejections.ts';
-import type { TokenRules } from './token-rules.ts';
+import { JWT, type TokenRules } from './token-rules.ts';
 
 /** A longer token is rejected before it is decoded. Headers of a request have 16 KiB in all. */
 const MAX_TOKEN_LENGTH = 8_192;
-
-/** Three parts, each in base64url. */
-const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /** Difference that the clocks of the issuer and of this server may have. */
 const LEEWAY_SECONDS = 30;
@@ -24,7 +21,7 @@ const CACHE_BYTES = 16 * 1024 * 1024;
 /** Of a verified token, besides its text. */
 const CACHE_ENTRY_BYTES = 256;
 
-/** Verifies tokens. A verified one costs a lookup until it expires, because a verification costs up to 0.4 ms. */
+/** Verifies tokens. A verified one costs a lookup until it expires, because a verification costs 0.1 to 0.4 ms. */
 export class TokenVerifier {
   readonly #keys: Keys;
   readonly #rules: TokenRules;
@@ -60,8 +57,9 @@ export class TokenVerifier {
   }
 
   /**
-   * Verifies the token of a client at this address (undefined: unknown, without a limit). Rejects with TokenRejected, KeysUnavailable or RateLimited. The limit
-   * does not apply to known tokens, so a client that guesses does not lock out those who share its address.
+   * Verifies the token of a client at this address; undefined: unknown, and no limit applies. Rejects with TokenRejected,
+   * KeysUnavailable or RateLimited. The limit does not apply to known tokens, so a client that guesses does not lock out
+   * those who share its address.
    */
   async verify(token: string, address: string | undefined): Promise<Caller> {
     const known = this.known(token);
@@ -90,8 +88,8 @@ export class TokenVerifier {
   }
 
   /**
-   * The user of a token that is signed with the secret, which costs a fiftieth of a verification: its other claims are
-   * not checked, so it may have expired. Undefined with the keys of an identity provider.
+   * The user of a token that is signed with the secret and has not expired, at about a tenth of the cost of a
+   * verification: the other claims are not checked. Undefined with the keys of an identity provider.
    */
   signedUser(token: string): string | undefined {
     const { secret } = this.#keys;
@@ -100,7 +98,8 @@ export class TokenVerifier {
     const expected = createHmac('sha256', secret).update(token.slice(0, dot)).digest();
     const given = Buffer.from(token.slice(dot + 1), 'base64url');
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
-    const user = decodeJwt(token)[this.#rules.userClaim];
+    const { exp = 0, [this.#rules.userClaim]: user } = decodeJwt(token);
+    if (Date.now() / 1_000 >= exp) return undefined;
     return typeof user === 'string' && this.#rules.userFault(user) === undefined ? user : undefined;
   }
 

@@ -20,7 +20,7 @@ export interface Authentication {
    * 503 if the key cannot be read.
    */
   callerOf(request: IncomingMessage): Promise<Caller>;
-  /** A buyer whose token is signed, but may have expired: only for rejections, which tell nothing of the buyer. */
+  /** A buyer whose token is signed and has not expired, but is not verified in full: enough for a rejection from memory. */
   signedBuyer(request: IncomingMessage): Caller;
   /** Counts an order or purchase, unless an operator or a service makes it. Rejects with RateLimited beyond the limit. */
   countOrder(caller: Caller): Promise<void>;
@@ -140,7 +140,8 @@ export function admitKnown(authentication: Authentication, access: Access, reque
   return true;
 }
 
-const REALM = 'Bearer realm="sluice"';
+/** Of a 401. */
+export const REALM = 'Bearer realm="sluice"';
 
 /** RFC 6750, section 3. `reason`: why the token is not valid. */
 function unauthenticated(reason?: string): Problem {

@@ -47,14 +47,13 @@ export const front =
     if (saleId === undefined || request.headers['idempotency-key'] !== undefined) pass();
     else if (request.method === 'POST' && ticketId === undefined) {
       const reject = (body: Buffer) => {
-        const verified = authentication.known(request);
-        const userId = userIdIn(request, body, verified ?? authentication.signedBuyer(request));
+        // A purchase that the snapshot does not reject keeps its attempt while its token is verified: otherwise all that
+        // come meanwhile would pass, and each verification costs more than ten rejections.
+        const userId = userIdIn(request, body, authentication.known(request) ?? authentication.signedBuyer(request));
         if (userId === undefined) return false;
         const rejected = options.admission.reject({ saleId, userId, request });
         if (!rejected) {
-          // An attempt that a token has used which may have expired would be one fewer for the others.
-          if (verified) options.passedSnapshot.add(request);
-          else options.admission.returnAttempt({ saleId, request });
+          options.passedSnapshot.add(request);
           return false;
         }
         sendRejection(response, { saleId, userId, byBrowser: prefersHtml(request) }, rejected);

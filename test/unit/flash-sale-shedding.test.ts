@@ -10,6 +10,7 @@ import { listen } from '../../infra/http/server.ts';
 import { front } from '../../services/flash-sale/front.ts';
 import { SaleSnapshot } from '../../services/flash-sale/sale-snapshot.ts';
 import { cleanUps } from '../setup/clean-ups.ts';
+import { tokenAccess, tokenOf } from '../setup/tokens.ts';
 
 /** With places for 4, so the snapshot lets 13 newcomers through. */
 const sale = {
@@ -21,8 +22,14 @@ const sale = {
   opensInMs: -1,
 } as const;
 
-/** Sends purchases of newcomers all at once; resolves with the number of responses by status. */
-async function buy(listener: RequestListener, newcomers: number): Promise<Record<number, number>> {
+/**
+ * Sends purchases of newcomers all at once; resolves with the number of responses by status. `tokenFor`: with tokens.
+ */
+async function buy(
+  listener: RequestListener,
+  newcomers: number,
+  tokenFor?: (user: string) => Promise<string>,
+): Promise<Record<number, number>> {
   const { server, url } = await listen(listener, '127.0.0.1', 0);
   const client = new Pool(url, { connections: newcomers });
   cleanUps.push(async () => {
@@ -32,8 +39,10 @@ async function buy(listener: RequestListener, newcomers: number): Promise<Record
   const statuses: Record<number, number> = {};
   const path = `/flash-sales/${uuidv7()}/purchases`;
   const send = async (_: unknown, number: number) => {
-    const headers = { 'Content-Type': 'application/json' };
-    const body = JSON.stringify({ userId: `newcomer-${number}` });
+    const userId = `newcomer-${number}`;
+    const authorization = tokenFor && { Authorization: `Bearer ${await tokenFor(userId)}` };
+    const headers = { 'Content-Type': 'application/json', ...authorization };
+    const body = JSON.stringify({ userId });
     const { statusCode, body: received } = await client.request({ method: 'POST', path, headers, body });
     await received.dump();
     statuses[statusCode] = (statuses[statusCode] ?? 0) + 1;
@@ -42,14 +51,14 @@ async function buy(listener: RequestListener, newcomers: number): Promise<Record
   return statuses;
 }
 
-test('purchases that are shed leave their attempts to others', async () => {
+async function frontOfSale() {
   const snapshot = new SaleSnapshot({
     peek: async () => ({ ...sale, stock: 1_000, admitted: 0, users: [] }),
     onError: () => undefined,
     now: () => 0, // it is never read again
   });
   await snapshot.read();
-  const inFront = front({
+  return front({
     admission: {
       reject: ({ userId, request }) => {
         const outcome = snapshot.reject(userId, request);
@@ -61,10 +70,28 @@ test('purchases that are shed leave their attempts to others', async () => {
     readTicket: async () => undefined,
     log: pino({ level: 'silent' }),
   });
+}
+
+const route: RequestListener = (_, response) => setImmediate(() => response.writeHead(202).end());
+
+test('purchases that are shed leave their attempts to others', async () => {
+  const inFront = await frontOfSale();
   const guard = new OverloadGuard({ isSheddable: () => true, maxInFlight: 0 });
   cleanUps.push(() => guard.stop());
-  const route: RequestListener = (_, response) => setImmediate(() => response.writeHead(202).end());
 
   expect(await buy(inFront(guard.guard(route), noAuthentication), 50)).toEqual({ 503: 50 });
   expect(await buy(inFront(route, noAuthentication), 50)).toEqual({ 202: 13, 429: 37 });
+});
+
+test('purchases with tokens that were never seen before use as many attempts as others', async () => {
+  const inFront = await frontOfSale();
+  const { authentication } = tokenAccess();
+  expect(await buy(inFront(route, authentication), 50, tokenOf)).toEqual({ 202: 13, 429: 37 });
+});
+
+test('purchases with expired tokens use none: the route decides about them', async () => {
+  const inFront = await frontOfSale();
+  const { authentication } = tokenAccess();
+  expect(await buy(inFront(route, authentication), 50, (user) => tokenOf(user, [], -60))).toEqual({ 202: 50 });
+  expect(await buy(inFront(route, authentication), 50, tokenOf)).toEqual({ 202: 13, 429: 37 });
 });
