@@ -4,7 +4,7 @@ import type { Session } from '../../contracts/session.ts';
 import { ANONYMOUS, type Caller } from '../../infra/access/caller.ts';
 import type { TokenVerifier } from '../../infra/access/tokens.ts';
 import { type Api, reply } from '../../infra/http/api.ts';
-import { callerOf, verified } from '../../infra/http/authentication.ts';
+import { callerOf, REALM, verified } from '../../infra/http/authentication.ts';
 import { prefersHtml } from '../../infra/http/prefers-html.ts';
 import { Problem } from '../../infra/http/problem.ts';
 import { seeOther } from '../../infra/http/see-other.ts';
@@ -47,5 +47,5 @@ const tooLong = () =>
   new Problem(401, 'unauthenticated', {
     title: 'The token is too long for a session',
     detail: `A cookie can hold ${MAX_COOKIE_TOKEN} characters of it. Send it in the header Authorization instead.`,
-    headers: { 'WWW-Authenticate': 'Bearer realm="sluice"' },
+    headers: { 'WWW-Authenticate': REALM },
   });

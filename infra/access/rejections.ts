@@ -1,6 +1,7 @@
 // Why a token or a request is rejected. Apart from what decides about it, so that a process without access control does
 // not load the libraries for that.
 
+/** Of every limit. */
 export const WINDOW_SECONDS = 60;
 
 /** The caller presents a token that is not valid. The message says why, and goes to the caller. */

@@ -403,6 +403,11 @@ onEachShape(
         }
         for (const returnTo of ['https://evil.example', '//evil.example', '/\\evil.example', '/\r\nX: y'])
           expect((await signIn(url, bob.token, returnTo)).status).toBe(422);
+        const own = cookieOf(await signIn(url, bob.token));
+        const two = { headers: { cookie: `sluice-session=${alice.token}; ${own}` } };
+        expect((await call(`${url}/session`, two)).status, 'two cookies').toBe(401);
+        const basic = { headers: { authorization: `Basic ${Buffer.from(`token:${bob.token}`).toString('base64')}` } };
+        expect((await call(`${url}/session`, basic)).status, 'as a password').toBe(401);
         // A cookie that an attacker has planted is its own user at most: there is no id to fix.
         const planted = await call(`${url}/session`, { headers: { cookie: 'sluice-session=fixed' } });
         expect(planted.status).toBe(401);

@@ -150,6 +150,21 @@ describe('orders of a user', () => {
   });
 });
 
+/** An embedded broker whose clients over WebSocket come from another address than those over TCP. */
+async function startBroker(limits: Limits = { orders: undefined, failures: undefined }) {
+  const { verifier } = tokenAccess(limits);
+  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-limits-'));
+  cleanUps.push(() => rm(dataDir, { recursive: true }));
+  const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: 'p', log, verifier });
+  cleanUps.push(() => broker.close());
+  const server = createServer();
+  broker.acceptWebSockets(server, () => '192.0.2.1');
+  const port = await listen(server);
+  cleanUps.push(() => server.close());
+  const tcpPort = broker.port;
+  return { tcpPort, tcpUrl: `mqtt://127.0.0.1:${tcpPort}`, webSocketUrl: `ws://127.0.0.1:${port}/mqtt` };
+}
+
 describe('invalid tokens from an address', () => {
   test('beyond the limit are not verified, on any path, while verified users at that address go on', async () => {
     const { place, signIn, statuses, rejections, url } = await serve({ failures: 3 });
@@ -212,15 +227,7 @@ describe('invalid tokens from an address', () => {
   });
 
   test('count on MQTT, too, where a rejected connection is told to try again later', async () => {
-    const { verifier } = tokenAccess(await open({ failures: 2 }));
-    const dataDir = await mkdtemp(join(tmpdir(), 'sluice-limits-'));
-    cleanUps.push(() => rm(dataDir, { recursive: true }));
-    const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: 'p', log, verifier });
-    cleanUps.push(() => broker.close());
-    const server = createServer();
-    broker.acceptWebSockets(server, () => '192.0.2.1');
-    const port = await listen(server);
-    cleanUps.push(() => server.close());
+    const { tcpUrl, webSocketUrl } = await startBroker(await open({ failures: 2 }));
 
     /** The code of CONNACK, after which a rejected connection must end. */
     const connect = async (url: string, password: string) => {
@@ -233,34 +240,26 @@ describe('invalid tokens from an address', () => {
       if (code !== 0) await closed;
       return code;
     };
-    const overTcp = (token: string) => connect(`mqtt://127.0.0.1:${broker.port}`, token);
+    const overTcp = (token: string) => connect(tcpUrl, token);
     const known = await tokenOf('ada');
     expect(await overTcp(known)).toBe(0);
     expect([await overTcp(FORGED), await overTcp(FORGED), await overTcp(FORGED)]).toEqual([4, 4, 3]);
     expect(await overTcp(await tokenOf('ada', [], 700))).toBe(3);
     expect(await overTcp(known)).toBe(0);
-    expect(await connect(`ws://127.0.0.1:${port}/mqtt`, FORGED), 'another address').toBe(4);
+    expect(await connect(webSocketUrl, FORGED), 'another address').toBe(4);
   });
 
   test('silent MQTT connections from one address leave places for others', async () => {
-    const { verifier } = tokenAccess();
-    const dataDir = await mkdtemp(join(tmpdir(), 'sluice-limits-'));
-    cleanUps.push(() => rm(dataDir, { recursive: true }));
-    const broker = await EmbeddedBroker.start({ dataDir, host: '127.0.0.1', port: 0, prefix: 'p', log, verifier });
-    cleanUps.push(() => broker.close());
-    const server = createServer();
-    broker.acceptWebSockets(server, () => '192.0.2.1');
-    const port = await listen(server);
-    cleanUps.push(() => server.close());
+    const { tcpPort, webSocketUrl } = await startBroker();
 
     let closed = 0;
     for (let number = 0; number < MAX_UNAUTHENTICATED + 10; number++) {
-      const socket = connectTcp({ port: broker.port, host: '127.0.0.1' }).on('close', () => closed++);
+      const socket = connectTcp({ port: tcpPort, host: '127.0.0.1' }).on('close', () => closed++);
       cleanUps.push(() => socket.destroy());
     }
     await eventually(() => closed === 10, { what: 'the connections beyond the limit are closed' });
     const login = { username: 'ada', password: await tokenOf('ada'), reconnectPeriod: 0 };
-    const other = await mqtt.connectAsync(`ws://127.0.0.1:${port}/mqtt`, login);
+    const other = await mqtt.connectAsync(webSocketUrl, login);
     cleanUps.push(() => other.endAsync(true));
     expect(other.connected).toBe(true);
   });

@@ -192,3 +192,44 @@ describe('the documents about the settings', () => {
     expect(parseConfig(env as NodeJS.ProcessEnv)).toEqual(parseConfig({}));
   });
 });
+
+describe('access control', () => {
+  const AUTH_SECRET = 'a secret of at least 32 bytes, for tests';
+  const JWKS_URL = 'https://id.example.com/jwks.json';
+  const open = { HOST: '0.0.0.0', MQTT_URL: 'mqtt://mqtt' };
+  const apart = { DATABASE_URL: 'postgres://db/shop', MQTT_URL: 'mqtt://mqtt', PAYMENT_URL: 'http://pay' };
+
+  test.each<[NodeJS.ProcessEnv, RegExp, ServiceName[]?]>([
+    [{ HOST: '0.0.0.0' }, /^configuration: AUTH_MODE is missing: HOST=0\.0\.0\.0 may be reached .* AUTH_MODE=none/],
+    [{ HOST: 'shop.example.com' }, /AUTH_MODE is missing/],
+    [{ HOST: '::' }, /AUTH_MODE is missing/],
+    [{ AUTH_SECRET }, /AUTH_SECRET is for AUTH_MODE=jwt: set that, or unset AUTH_SECRET$/],
+    [{ AUTH_MODE: 'none', JWKS_URL }, /JWKS_URL is for AUTH_MODE=jwt/],
+    [{ AUTH_MODE: 'jwt', JWKS_URL, AUTH_SECRET, AUTH_AUDIENCE: 'shop' }, /JWKS_URL contradicts AUTH_SECRET/],
+    [{ AUTH_MODE: 'jwt', JWKS_URL }, /AUTH_AUDIENCE is missing/],
+    [{ AUTH_MODE: 'jwt', JWKS_URL, AUTH_AUDIENCE: 'shop', SERVICES_URL: 'http://points' }, /SERVICE_TOKEN is missing/],
+    [{ ...apart, AUTH_MODE: 'jwt' }, /AUTH_SECRET or JWKS_URL is missing: separate processes/, ['points']],
+    [{ AUTH_MODE: 'jwt', SERVICE_TOKEN: 'guess' }, /SERVICE_TOKEN is not allowed: it must be a JWT$/],
+  ])('%j does not start', (env, message, services) => {
+    expect(() => parseConfig(env, services)).toThrow(message);
+  });
+
+  test('the message about a secret does not show it', () => {
+    expect(() => parseConfig({ AUTH_MODE: 'jwt', AUTH_SECRET: 's3cret' })).toThrow(
+      /^configuration: AUTH_SECRET is not allowed: it must be a secret of at least 32 bytes$/,
+    );
+  });
+
+  test.each<NodeJS.ProcessEnv>([
+    {},
+    { HOST: 'localhost' },
+    { HOST: '::1' },
+    { HOST: '127.8.9.1' },
+    { ...open, AUTH_MODE: 'none' },
+    { ...open, AUTH_MODE: 'jwt' },
+    { ...open, AUTH_MODE: 'jwt', AUTH_SECRET },
+    { AUTH_MODE: 'jwt', JWKS_URL, AUTH_AUDIENCE: 'shop' },
+  ])('%j starts', (env) => {
+    expect(() => parseConfig(env)).not.toThrow();
+  });
+});

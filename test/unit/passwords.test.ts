@@ -15,6 +15,9 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const csv = join(folder, 'x.csv');
 writeFileSync(csv, 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n');
 
+/** A token is a password, too. */
+const TOKEN = `eyJhbGciOiJIUzI1NiJ9.${Buffer.from('{"sub":"ann"}').toString('base64url')}.c2lnbmF0dXJl`;
+
 let out = '';
 let err = '';
 beforeEach(() => {
@@ -38,7 +41,7 @@ async function sluice(args: readonly string[], env: Readonly<Record<string, stri
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
   const code = await run(args);
   const ended = { code, out, err };
-  for (const secret of ['s3cret', 't0ken', Buffer.from('ann:s3cret').toString('base64')])
+  for (const secret of ['s3cret', 't0ken', TOKEN, Buffer.from('ann:s3cret').toString('base64')])
     expect(out + err).not.toContain(secret);
   expect(out + err).not.toMatch(/^ {4}at /m);
   return ended;
@@ -75,6 +78,7 @@ test.each([
   [['payment-provider', '--host', 'http://ann:s3cret@h']],
   [['flash-sale', '--report', 'http://ann:s3cret@h/x.html']],
   [['outage', '--svg', 'http://ann:s3cret@h/x.svg']],
+  [['order', '--token', `Bearer ${TOKEN}`]],
 ])('no error shows a password: %j', async (args) => {
   expect((await sluice(args)).code).not.toBe(0);
 });

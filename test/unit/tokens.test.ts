@@ -264,6 +264,13 @@ describe('the keys of an identity provider', () => {
       const fresh = new TokenVerifier(remoteKeys(state.url), rules);
       state.status = status;
       await expect(fresh.verify(known, ADDRESS)).rejects.toThrow(expect.objectContaining({ name: 'KeysUnavailable' }));
+      const { requests } = state;
+      for (let number = 0; number < 50; number++)
+        await expect(fresh.verify(known, ADDRESS)).rejects.toThrow(
+          expect.objectContaining({ name: 'KeysUnavailable' }),
+        );
+      // Its failure counts for two seconds.
+      expect(state.requests - requests).toBeLessThan(10);
       state.close();
       await expect(fresh.verify(known, ADDRESS)).rejects.toThrow(expect.objectContaining({ name: 'KeysUnavailable' }));
       expect(verifier.known(known)).toMatchObject({ user: 'ada' });
