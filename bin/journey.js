@@ -1,10 +1,11 @@
 // `npm run journey`: counts the files that a reader has to read to follow one order through the system, and fails if
 // they are too many. The system runs embedded in this process, on the local bus, under V8's coverage. A function counts
 // if it ran between placing the order and its completion, and not while the system was idle before.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { Session } from 'node:inspector/promises';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startSluice } from '../dist/app/start.js';
@@ -15,22 +16,51 @@ const MIN_LINES = 5;
 /** Exceeds the interval of each loop that runs without orders. */
 const IDLE_MS = 6_000;
 const COMPLETED_WITHIN_MS = 10_000;
-const DIST = fileURLToPath(new URL('../dist/', import.meta.url));
+const DIST = new URL('../dist/', import.meta.url).href;
 
-/** The functions that ran since the last call, by file: from where to where in the file, as `start-end`. */
+/** The sources that a bundled file consists of: each begins at the line `// <its path>`. */
+class Bundled {
+  #text;
+  #sources;
+
+  constructor(file) {
+    this.#text = readFileSync(file, 'utf8');
+    this.#sources = [...this.#text.matchAll(/^\/\/ (\S+\.\w+)$/gm)].map(({ 1: path, index }) => ({ path, index }));
+  }
+
+  sourceAt(offset) {
+    return this.#sources.findLast(({ index }) => index < offset)?.path ?? '';
+  }
+
+  lineAt(offset) {
+    return this.#text.slice(0, offset).split('\n').length;
+  }
+}
+
+const bundledFiles = new Map();
+function bundled(file) {
+  if (!bundledFiles.has(file)) bundledFiles.set(file, new Bundled(file));
+  return bundledFiles.get(file);
+}
+
+/** The functions that ran since the last call, by source: each from which to which line of its bundled file. */
 async function functionsThatRan(session) {
   const { result } = await session.post('Profiler.takePreciseCoverage');
-  const byFile = new Map();
+  const bySource = new Map();
   for (const { url, functions } of result) {
-    const file = url.startsWith('file:') ? relative(DIST, fileURLToPath(url)) : '';
-    if (!/^(app|cli|contracts|infra|services)\//.test(file)) continue;
+    if (!url.startsWith(DIST)) continue;
+    const file = bundled(fileURLToPath(url));
     const ran = functions
       .map(({ ranges: [range] }) => range)
       .filter(({ count, startOffset }) => count > 0 && startOffset > 0); // the function at 0 is the module
-    if (ran.length > 0)
-      byFile.set(file, new Set(ran.map(({ startOffset, endOffset }) => `${startOffset}-${endOffset}`)));
+    for (const { startOffset, endOffset } of ran) {
+      const source = file.sourceAt(startOffset);
+      if (!/^(app|cli|contracts|infra|services)\//.test(source)) continue;
+      if (!bySource.has(source)) bySource.set(source, new Set());
+      bySource.get(source).add(`${file.lineAt(startOffset)}-${file.lineAt(endOffset)}`);
+    }
   }
-  return byFile;
+  return bySource;
 }
 
 async function placeAndFollow(url) {
@@ -45,14 +75,12 @@ async function placeAndFollow(url) {
   throw new Error(`${path} is not completed after ${COMPLETED_WITHIN_MS} ms`);
 }
 
-/** Lines of the compiled file that the functions span. */
-async function linesOf(file, functions) {
-  const text = await readFile(join(DIST, file), 'utf8');
-  const lineAt = (offset) => text.slice(0, offset).split('\n').length;
+/** The number of lines that the functions span. */
+function lineCount(functions) {
   const lines = new Set();
   for (const range of functions) {
     const [start, end] = range.split('-').map(Number);
-    for (let line = lineAt(start); line <= lineAt(end); line++) lines.add(line);
+    for (let line = start; line <= end; line++) lines.add(line);
   }
   return lines.size;
 }
@@ -70,7 +98,7 @@ try {
   const files = [];
   for (const [file, functions] of await functionsThatRan(session)) {
     const ofOrder = [...functions].filter((range) => !idle.get(file)?.has(range));
-    if (ofOrder.length > 0) files.push({ file: file.replace(/js$/, 'ts'), lines: await linesOf(file, ofOrder) });
+    if (ofOrder.length > 0) files.push({ file, lines: lineCount(ofOrder) });
   }
   files.sort((a, b) => a.file.localeCompare(b.file));
   const read = files.filter(({ lines }) => lines >= MIN_LINES);

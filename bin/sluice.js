@@ -16,7 +16,7 @@ const { build, isStale } = await import('./build.js');
 if (isStale()) {
   console.error('compiling …');
   try {
-    build({ checkTypes: false });
+    await build({ checkTypes: false });
   } catch (error) {
     fail(error instanceof Error ? error.message : String(error));
   }
