@@ -3,7 +3,17 @@
 // a type error; `node bin/build.js --if-stale` bundles without that check, and only if a source is newer than dist/.
 // Concurrent builds are safe: each one bundles into a folder of its own and then moves it to dist/.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, extname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
@@ -55,6 +65,7 @@ export async function build({ checkTypes }) {
     for (const source of sources.filter(existsSync)) {
       cpSync(source, source.replace(root, next), { recursive: true, filter: isAsset });
     }
+    addNewDatabase(next);
     writeFileSync(stamp(next), '');
     utimesSync(stamp(next), startedAt, startedAt);
     replaceDist(next);
@@ -89,6 +100,25 @@ async function bundle(folder) {
   } finally {
     await bundled.close();
   }
+}
+
+/**
+ * A new embedded database, which first starts copy (infra/database/pglite-folder.ts). It is taken from the previous build
+ * unless PGlite is another version: initdb takes some seconds.
+ */
+function addNewDatabase(next) {
+  const folder = 'infra/database/new-database';
+  const ofVersion = `${folder}.version`;
+  const { version } = JSON.parse(readFileSync(join(root, 'node_modules/@electric-sql/pglite/package.json'), 'utf8'));
+  const isBuilt = existsSync(join(dist, ofVersion)) && readFileSync(join(dist, ofVersion), 'utf8') === version;
+  if (isBuilt) cpSync(join(dist, folder), join(next, folder), { recursive: true });
+  else {
+    const { status } = spawnSync(process.execPath, [join(root, 'infra/database/initdb.js'), join(next, folder)], {
+      stdio: ['ignore', 2, 2],
+    });
+    if (status !== 0) throw new Error('no embedded database was created');
+  }
+  writeFileSync(join(next, ofVersion), version);
 }
 
 const OWN_URL = /__OWN_URL__\("([^"]+)"\)/g;

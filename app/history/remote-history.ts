@@ -1,8 +1,8 @@
 // Reads the parts of services that run in other processes, at SERVICES_URL. Each process is asked for a part, and the
 // first response counts: replicas of a service share its database, so their parts are equal.
-import { Pool } from 'undici';
 import { type HistoryPart, historyPart } from '../../contracts/history.ts';
 import type { ServiceName } from '../../contracts/services.ts';
+import { ClientPool } from '../../infra/http/client-pool.ts';
 import { parseHttpUrl } from '../../infra/http/url.ts';
 import { reasonOf } from '../../infra/runtime/reason.ts';
 import type { HistoryQuery } from './service-history.ts';
@@ -16,7 +16,7 @@ const MAX_RESPONSE_BYTES = 8 * 1024 * 1024;
 class NotThere extends Error {}
 
 export class RemoteHistory {
-  readonly #processes: readonly { readonly origin: string; readonly base: string; readonly pool: Pool }[];
+  readonly #processes: readonly { readonly origin: string; readonly base: string; readonly pool: ClientPool }[];
 
   readonly #authorization: () => Promise<string | undefined>;
 
@@ -28,7 +28,7 @@ export class RemoteHistory {
       return {
         origin,
         base,
-        pool: new Pool(origin, { connections: CONNECTIONS, maxResponseSize: MAX_RESPONSE_BYTES }),
+        pool: new ClientPool(origin, { connections: CONNECTIONS, maxResponseSize: MAX_RESPONSE_BYTES }),
       };
     });
   }
@@ -59,7 +59,7 @@ export class RemoteHistory {
   }
 
   async #request(
-    { base, pool }: { readonly base: string; readonly pool: Pool },
+    { base, pool }: { readonly base: string; readonly pool: ClientPool },
     path: string,
     signal: AbortSignal,
   ): Promise<HistoryPart> {
@@ -77,7 +77,7 @@ export class RemoteHistory {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#processes.map(({ pool }) => pool.destroy()));
+    await Promise.all(this.#processes.map(({ pool }) => pool.close()));
   }
 }
 

@@ -4,7 +4,8 @@
 import type { RequestListener } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { type Dispatcher, Pool } from 'undici';
+import type { Dispatcher } from 'undici';
+import { ClientPool } from './client-pool.ts';
 import { listen } from './server.ts';
 
 const CONNECTIONS = 32;
@@ -46,7 +47,7 @@ export async function sendRequests(
   requestOf: (number: number) => Dispatcher.RequestOptions,
 ): Promise<Record<number, number>> {
   const server = await listen(listener, '127.0.0.1', 0);
-  const client = new Pool(server.url, { connections: CONNECTIONS });
+  const client = new ClientPool(server.url, { connections: CONNECTIONS });
   const endAt = performance.now() + MAX_MS;
   const responses: Record<number, number> = {};
   let sent = 0;
@@ -62,7 +63,7 @@ export async function sendRequests(
     await Promise.race([sending, delay(MAX_MS, undefined, { ref: false })]);
   } finally {
     sending.catch(() => undefined); // requests that are under way are dropped
-    await client.destroy();
+    await client.close();
     server.server.close();
   }
   return responses;

@@ -1,10 +1,11 @@
 // Starting and stopping: a failed start names its cause, a stop completes every response, a restart loses no data.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Agent } from 'undici';
 import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
@@ -115,18 +116,46 @@ test('a start with an unusable data folder names the folder and the variable to 
   expect(stderr).toMatch(/^error: \/dev\/null\/data cannot be used for data: ENOTDIR.*DATA_DIR/m);
 });
 
-test('a start leaves no part of a database whose creation is killed, and the next one creates it anew', async () => {
+/** The folders of an embedded database in `dataDir`, complete or not. */
+const databaseFolders = async (dataDir: string) =>
+  (await readdir(dataDir)).filter((name) => name.startsWith('database'));
+
+async function startsNew(args: readonly string[]) {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-initdb-'));
   onTestFinished(() => rm(dataDir, { recursive: true }));
-  const env = { DATA_DIR: dataDir, MQTT_PORT: '0', BUS_PREFIX: freshPrefix() };
-  const first = await createServiceProcess('initdb', startOf(), env);
-  onTestFinished(() => first.remove());
-  const databaseFolders = async () => (await readdir(dataDir)).filter((name) => name.startsWith('database'));
+  const process = await createServiceProcess('initdb', args, {
+    DATA_DIR: dataDir,
+    MQTT_PORT: '0',
+    BUS_PREFIX: freshPrefix(),
+  });
+  onTestFinished(() => process.remove());
+  return { dataDir, process };
+}
+
+/** Its main file. It runs initdb for a new database. */
+async function buildWithoutDatabase(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-build-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const root = fileURLToPath(new URL('../../', import.meta.url));
+  const filter = (path: string) => !path.includes('/new-database');
+  await cp(join(root, 'dist'), join(folder, 'dist'), { recursive: true, filter });
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+  return join(folder, 'dist/cli/main.js');
+}
+
+async function worksOn(dataDir: string, process: ServiceProcess): Promise<void> {
+  await process.start();
+  expect(await databaseFolders(dataDir)).toEqual(['database']);
+  await completed(process.url, (await placeOrder(process.url, freshUser())).id);
+}
+
+test('a start leaves no part of a database whose creation is killed, and the next one creates it anew', async () => {
+  const { dataDir, process: first } = await startsNew([await buildWithoutDatabase(), 'start']);
   await first.launch();
   const initdb = await eventually(
     async () => {
       const [child] = (await listProcesses()).filter(({ parent }) => first.pids.includes(parent));
-      const [unfinished] = await databaseFolders();
+      const [unfinished] = await databaseFolders(dataDir);
       return child && unfinished && (await readdir(join(dataDir, unfinished))).length > 0 && child.pid;
     },
     { what: 'the database is being created', timeoutMs: 60_000 },
@@ -137,11 +166,20 @@ test('a start leaves no part of a database whose creation is killed, and the nex
   expect(await first.output()).toContain(
     `error: cannot create the database in ${join(dataDir, 'database')} (initdb was killed by SIGKILL): ${remedy}\n`,
   );
-  expect(await databaseFolders()).toEqual([]);
+  expect(await databaseFolders(dataDir)).toEqual([]);
+  await worksOn(dataDir, first);
+}, 180_000);
 
-  await first.start();
-  expect(await databaseFolders()).toEqual(['database']);
-  await completed(first.url, (await placeOrder(first.url, freshUser())).id);
+test('a start that is killed while it copies the new database leaves no incomplete one, and the next one starts', async () => {
+  const { dataDir, process: first } = await startsNew(startOf());
+  await first.launch();
+  await eventually(async () => (await databaseFolders(dataDir)).some((name) => name.startsWith('database.new-')), {
+    what: 'the database is being copied',
+    timeoutMs: 60_000,
+  });
+  await first.kill();
+  expect(await databaseFolders(dataDir)).toEqual([expect.stringMatching(/^database\.new-/)]);
+  await worksOn(dataDir, first);
 }, 180_000);
 
 /** PostgreSQL if available, because creating an embedded database takes longer. */

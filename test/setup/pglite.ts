@@ -9,7 +9,7 @@ import { inject } from 'vitest';
 import { exitText, Supervisor } from '../../demos/shared/child-process.ts';
 import { serverFolder } from '../../demos/shared/folder.ts';
 
-const script = fileURLToPath(new URL('create-pglite.js', import.meta.url));
+const script = fileURLToPath(new URL('../../infra/database/initdb.js', import.meta.url));
 
 export interface PgliteTemplate {
   readonly folder: string;

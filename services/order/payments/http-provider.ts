@@ -1,8 +1,8 @@
 // The payment provider over HTTP (contracts/payments.ts). Every call may be repeated, so anything but a clear response
 // is PaymentUnknown.
-import { Pool } from 'undici';
 import type { z } from 'zod';
 import { cancelResponse, type chargeRequest, chargeResponse } from '../../../contracts/payments.ts';
+import { ClientPool } from '../../../infra/http/client-pool.ts';
 import { parseHttpUrl } from '../../../infra/http/url.ts';
 import { reasonOf } from '../../../infra/runtime/reason.ts';
 import { type PaymentProvider, PaymentUnknown } from './port.ts';
@@ -22,7 +22,7 @@ const UNKNOWN_OUTCOME = [408, 425, 429];
  */
 export function openHttpProvider({ url, timeoutMs }: { url: string; timeoutMs: number }): PaymentProvider {
   const { origin, base } = parseHttpUrl(url);
-  const pool = new Pool(origin, {
+  const pool = new ClientPool(origin, {
     connections: CONNECTIONS,
     connectTimeout: timeoutMs,
     headersTimeout: timeoutMs,
@@ -63,7 +63,7 @@ export function openHttpProvider({ url, timeoutMs }: { url: string; timeoutMs: n
     cancel: async (orderId) => {
       await call('DELETE', orderId, { schema: cancelResponse });
     },
-    close: () => pool.destroy(),
+    close: () => pool.close(),
   };
 }
 
