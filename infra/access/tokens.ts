@@ -1,6 +1,6 @@
 // Verifies and signs tokens: JWTs (RFC 7519) whose claims name a user and roles.
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { decodeJwt, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
+import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { reasonOf } from '../runtime/reason.ts';
 import { type Caller, type CallerRole, callerRoles } from './caller.ts';
@@ -98,8 +98,8 @@ export class TokenVerifier {
     const expected = createHmac('sha256', secret).update(token.slice(0, dot)).digest();
     const given = Buffer.from(token.slice(dot + 1), 'base64url');
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
-    const { exp = 0, [this.#rules.userClaim]: user } = decodeJwt(token);
-    if (Date.now() / 1_000 >= exp) return undefined;
+    const { exp, [this.#rules.userClaim]: user } = claimsIn(token.slice(token.indexOf('.') + 1, dot));
+    if (typeof exp !== 'number' || Date.now() / 1_000 >= exp) return undefined;
     return typeof user === 'string' && this.#rules.userFault(user) === undefined ? user : undefined;
   }
 
@@ -115,6 +115,15 @@ export class TokenVerifier {
     } catch (error) {
       throw explained(error, this.#keys);
     }
+  }
+}
+
+/** Empty if the payload is no JSON object. At half the cost of jose's decodeJwt, which every rejection would pay. */
+function claimsIn(payload: string): Readonly<Record<string, unknown>> {
+  try {
+    return { ...JSON.parse(Buffer.from(payload, 'base64url').toString()) };
+  } catch {
+    return {};
   }
 }
 

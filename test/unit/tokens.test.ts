@@ -320,6 +320,22 @@ describe('the local key', () => {
     for (const other of [`${header}.${forged}.${signature}`, `${header}.${payload}.`, `${token}x`, 'x.y.z', ''])
       expect(verifier.signedUser(other)).toBeUndefined();
   });
+
+  test.for([
+    ['text', 'ada'],
+    ['null', 'null'],
+    ['a list', '["ada"]'],
+    ['expired', `{"sub":"ada","exp":${seconds(-31)}}`],
+    ['without expiry', '{"sub":"ada"}'],
+    ['with a text as its expiry', '{"sub":"ada","exp":"9999999999"}'],
+    ['with a list as its user', `{"sub":["ada"],"exp":${seconds(60)}}`],
+    ['with a user that is none', `{"sub":"a/b","exp":${seconds(60)}}`],
+  ])('no signature makes a user of a payload that is %s', async ([, payload]) => {
+    const text = `${base64url.encode('{"alg":"HS256"}')}.${base64url.encode(String(payload))}`;
+    const token = `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
+    expect((await verifierOf()).signedUser(token)).toBeUndefined();
+    await expect((await verifierOf()).verify(token, undefined)).rejects.toThrow();
+  });
 });
 
 describe('roles', () => {
