@@ -1,9 +1,10 @@
-// Bundles the program and its dependencies into dist/. A process that starts then reads some forty files instead of
+// Bundles the program and its dependencies into dist/. A process that starts then reads some sixty files instead of
 // twelve hundred, which takes a quarter of the time (docs/performance.md). `node bin/build.js` checks types and fails on
 // a type error; `node bin/build.js --if-stale` bundles without that check, and only if a source is newer than dist/.
 // Concurrent builds are safe: each one bundles into a folder of its own and then moves it to dist/.
 import { spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   cpSync,
   existsSync,
   readdirSync,
@@ -16,7 +17,6 @@ import {
 } from 'node:fs';
 import { dirname, extname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { rolldown } from 'rolldown';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
@@ -77,11 +77,16 @@ export async function build({ checkTypes }) {
 function check() {
   const compiler = join(root, 'node_modules/typescript/bin/tsc');
   const options = ['--project', 'tsconfig.build.json', '--noEmit'];
+  if (!existsSync(compiler)) throw new Error('TypeScript is not installed: run `npm ci` first (without --omit=dev)');
   const { status } = spawnSync(process.execPath, [compiler, ...options], { cwd: root, stdio: ['ignore', 2, 2] });
   if (status !== 0) throw new Error('the sources do not compile');
 }
 
 async function bundle(folder) {
+  // Only here, because every start of bin/sluice.js imports this file, also where only the program is installed.
+  const { rolldown } = await import('rolldown').catch((error) => {
+    throw new Error('Rolldown is not installed: run `npm ci` first (without --omit=dev)', { cause: error });
+  });
   const bundled = await rolldown({
     input: Object.fromEntries(entries.map((name) => [name, join(root, `${name}.ts`)])),
     cwd: root,
@@ -117,6 +122,10 @@ function addNewDatabase(next) {
       stdio: ['ignore', 2, 2],
     });
     if (status !== 0) throw new Error('no embedded database was created');
+    // PGlite lets everybody write to the files of a database, and relies on the folder around it.
+    for (const entry of readdirSync(join(next, folder), { recursive: true, withFileTypes: true })) {
+      if (entry.isFile()) chmodSync(join(entry.parentPath, entry.name), 0o644);
+    }
   }
   writeFileSync(join(next, ofVersion), version);
 }

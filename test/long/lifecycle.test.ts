@@ -1,7 +1,7 @@
 // Starting and stopping: a failed start names its cause, a stop completes every response, a restart loses no data.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { cp, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm, stat, symlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -180,7 +180,15 @@ test('a start that is killed while it copies the new database leaves no incomple
   await first.kill();
   expect(await databaseFolders(dataDir)).toEqual([expect.stringMatching(/^database\.new-/)]);
   await worksOn(dataDir, first);
+  expect((await stat(join(dataDir, 'database'))).mode & 0o077).toBe(0);
 }, 180_000);
+
+test('only its owner can write to the new database of the build', async () => {
+  const folder = fileURLToPath(new URL('../../dist/infra/database/new-database', import.meta.url));
+  const names = await readdir(folder, { recursive: true });
+  expect(names).toContain('PG_VERSION');
+  for (const name of names) expect((await stat(join(folder, name))).mode & 0o022, name).toBe(0);
+});
 
 /** PostgreSQL if available, because creating an embedded database takes longer. */
 async function anyDatabase(): Promise<{ DATABASE_URL?: string }> {
