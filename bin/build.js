@@ -1,10 +1,11 @@
-// Bundles the program and its dependencies into dist/. A process that starts then reads some sixty files instead of
+// Bundles the program and its dependencies into dist/. A process that starts then reads about sixty files instead of
 // twelve hundred, which takes a quarter of the time (docs/performance.md). `node bin/build.js` checks types and fails on
 // a type error; `node bin/build.js --if-stale` bundles without that check, and only if a source is newer than dist/.
-// Concurrent builds are safe: each one bundles into a folder of its own and then moves it to dist/.
+// Concurrent builds are safe: each one bundles into a folder of its own and then moves it to dist/. A process that
+// runs meanwhile keeps the files that it has loaded; the names of the others change with their content.
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
-  chmodSync,
   cpSync,
   existsSync,
   readdirSync,
@@ -17,26 +18,27 @@ import {
 } from 'node:fs';
 import { dirname, extname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { addNewDatabase } from './new-database.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
-/** Its modification time is the start of the build. */
+/** Its modification time is the start of the build; it holds the digest of the dependencies. */
 const stamp = (folder) => join(folder, '.built');
 const sources = ['contracts', 'services', 'infra', 'simulators', 'app', 'demos', 'cli'].map((name) => join(root, name));
-/** What else the result depends on. The last one changes with the installed dependencies. */
-const settings = [
-  'package.json',
-  'tsconfig.json',
-  'tsconfig.build.json',
-  'bin/build.js',
-  'node_modules/.package-lock.json',
-]
-  .map((name) => join(root, name))
-  .filter(existsSync);
+const settings = ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'bin/build.js'].map((name) =>
+  join(root, name),
+);
 /** The files that Node.js runs: as a command, as a thread, as a child process, and in bin/journey.js. */
 const entries = ['cli/main', 'app/worker-thread', 'demos/shared/sluice.child', 'app/start'];
 /** They read files of their own package when they run, or are optional and not installed. */
-const external = ['@electric-sql/pglite', 'classic-level', 'pg-native', 'bufferutil', 'utf-8-validate'];
+const external = [
+  '@electric-sql/pglite',
+  'classic-level',
+  'msgpackr-extract',
+  'pg-native',
+  'bufferutil',
+  'utf-8-validate',
+];
 
 /** Includes folders, whose time changes when a file is removed. */
 function newestIn(path) {
@@ -45,11 +47,29 @@ function newestIn(path) {
   return Math.max(stats.mtimeMs, ...readdirSync(path).map((name) => newestIn(join(path, name))));
 }
 
-/** Whether dist/ is missing or older than its sources. False without sources: a container image has only dist/. */
+/**
+ * Of the installed dependencies that are bundled. It does not change if the others are removed (`npm prune --omit=dev`).
+ * Empty if another program than npm installed them.
+ */
+function digestOfDependencies() {
+  const list = join(root, 'node_modules/.package-lock.json');
+  if (!existsSync(list)) return '';
+  const { packages } = JSON.parse(readFileSync(list, 'utf8'));
+  const versions = Object.entries(packages)
+    .filter(([, { dev, optional, devOptional }]) => !dev && !optional && !devOptional)
+    .map(([path, { version }]) => `${path}@${version}`);
+  return createHash('sha256').update(versions.join('\n')).digest('hex');
+}
+
+/**
+ * Whether dist/ is missing, older than its sources, or made of other dependencies. False without sources: a container
+ * image has only dist/.
+ */
 export function isStale() {
   const present = sources.filter(existsSync);
   if (present.length === 0) return false;
   if (!existsSync(stamp(dist))) return true;
+  if (readFileSync(stamp(dist), 'utf8') !== digestOfDependencies()) return true;
   return Math.max(...[...present, ...settings].map(newestIn)) >= statSync(stamp(dist)).mtimeMs;
 }
 
@@ -57,6 +77,7 @@ export function isStale() {
 export async function build({ checkTypes }) {
   const startedAt = new Date();
   const next = join(root, `.dist-${process.pid}`);
+  removeAbandoned();
   if (checkTypes) check();
   try {
     await bundle(next);
@@ -65,8 +86,8 @@ export async function build({ checkTypes }) {
     for (const source of sources.filter(existsSync)) {
       cpSync(source, source.replace(root, next), { recursive: true, filter: isAsset });
     }
-    addNewDatabase(next);
-    writeFileSync(stamp(next), '');
+    addNewDatabase(join(next, 'infra/database'), join(dist, 'infra/database'));
+    writeFileSync(stamp(next), digestOfDependencies());
     utimesSync(stamp(next), startedAt, startedAt);
     replaceDist(next);
   } finally {
@@ -85,6 +106,7 @@ function check() {
 async function bundle(folder) {
   // Only here, because every start of bin/sluice.js imports this file, also where only the program is installed.
   const { rolldown } = await import('rolldown').catch((error) => {
+    if (existsSync(join(root, 'node_modules/rolldown'))) throw error; // such as: without the binary of this platform
     throw new Error('Rolldown is not installed: run `npm ci` first (without --omit=dev)', { cause: error });
   });
   const bundled = await rolldown({
@@ -100,34 +122,11 @@ async function bundle(folder) {
       dir: folder,
       sourcemap: true,
       sourcemapExcludeSources: true,
-      chunkFileNames: 'chunks/[name].js',
+      chunkFileNames: 'chunks/[name]-[hash].js',
     });
   } finally {
     await bundled.close();
   }
-}
-
-/**
- * A new embedded database, which first starts copy (infra/database/pglite-folder.ts). It is taken from the previous build
- * unless PGlite is another version: initdb takes some seconds.
- */
-function addNewDatabase(next) {
-  const folder = 'infra/database/new-database';
-  const ofVersion = `${folder}.version`;
-  const { version } = JSON.parse(readFileSync(join(root, 'node_modules/@electric-sql/pglite/package.json'), 'utf8'));
-  const isBuilt = existsSync(join(dist, ofVersion)) && readFileSync(join(dist, ofVersion), 'utf8') === version;
-  if (isBuilt) cpSync(join(dist, folder), join(next, folder), { recursive: true });
-  else {
-    const { status } = spawnSync(process.execPath, [join(root, 'infra/database/initdb.js'), join(next, folder)], {
-      stdio: ['ignore', 2, 2],
-    });
-    if (status !== 0) throw new Error('no embedded database was created');
-    // PGlite lets everybody write to the files of a database, and relies on the folder around it.
-    for (const entry of readdirSync(join(next, folder), { recursive: true, withFileTypes: true })) {
-      if (entry.isFile()) chmodSync(join(entry.parentPath, entry.name), 0o644);
-    }
-  }
-  writeFileSync(join(next, ofVersion), version);
 }
 
 const OWN_URL = /__OWN_URL__\("([^"]+)"\)/g;
@@ -136,9 +135,10 @@ const OWN_URL = /__OWN_URL__\("([^"]+)"\)/g;
 const ownUrls = {
   name: 'own-urls',
   transform: {
-    filter: { id: { include: /\.ts$/, exclude: /node_modules/ }, code: 'import.meta.url' },
+    filter: { id: /\.ts$/, code: 'import.meta.url' },
     handler(code, id) {
       const path = relative(root, id).replaceAll('\\', '/').replace(/ts$/, 'js');
+      if (path.startsWith('node_modules/')) return null;
       return { code: code.replaceAll('import.meta.url', `__OWN_URL__("${path}")`), map: null };
     },
   },
@@ -150,6 +150,23 @@ const ownUrls = {
     };
   },
 };
+
+/** What builds that were killed have left. */
+function removeAbandoned() {
+  for (const name of readdirSync(root)) {
+    const [, pid] = /^\.dist-(\d+)(-old)?$/.exec(name) ?? [];
+    if (pid && (Number(pid) === process.pid || !isRunning(Number(pid))))
+      rmSync(join(root, name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid) {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
+}
 
 function replaceDist(next) {
   const old = `${next}-old`;

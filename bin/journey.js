@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url';
 import { startSluice } from '../dist/app/start.js';
 
 const MAX_FILES = 26;
+/** Without it, the bundle has another form than Bundled expects. */
+const PLACES_ORDERS = 'services/order/place-order.ts';
 /** A file with fewer lines that ran is a helper: its name says enough to read on. */
 const MIN_LINES = 5;
 /** Exceeds the interval of each loop that runs without orders. */
@@ -43,7 +45,7 @@ function bundled(file) {
   return bundledFiles.get(file);
 }
 
-/** The functions that ran since the last call, by source: each from which to which line of its bundled file. */
+/** The functions that ran since the last call, by source: each from where to where in its bundled file, as a key. */
 async function functionsThatRan(session) {
   const { result } = await session.post('Profiler.takePreciseCoverage');
   const bySource = new Map();
@@ -56,8 +58,10 @@ async function functionsThatRan(session) {
     for (const { startOffset, endOffset } of ran) {
       const source = file.sourceAt(startOffset);
       if (!/^(app|cli|contracts|infra|services)\//.test(source)) continue;
-      if (!bySource.has(source)) bySource.set(source, new Set());
-      bySource.get(source).add(`${file.lineAt(startOffset)}-${file.lineAt(endOffset)}`);
+      if (!bySource.has(source)) bySource.set(source, new Map());
+      bySource
+        .get(source)
+        .set(`${url} ${startOffset} ${endOffset}`, [file.lineAt(startOffset), file.lineAt(endOffset)]);
     }
   }
   return bySource;
@@ -75,18 +79,17 @@ async function placeAndFollow(url) {
   throw new Error(`${path} is not completed after ${COMPLETED_WITHIN_MS} ms`);
 }
 
-/** The number of lines that the functions span. */
+/** The number of lines that functions span, each from its first to its last one. */
 function lineCount(functions) {
   const lines = new Set();
-  for (const range of functions) {
-    const [start, end] = range.split('-').map(Number);
-    for (let line = start; line <= end; line++) lines.add(line);
-  }
+  for (const [first, last] of functions) for (let line = first; line <= last; line++) lines.add(line);
   return lines.size;
 }
 
 const dataDir = await mkdtemp(join(tmpdir(), 'sluice-journey-'));
-const sluice = await startSluice({ env: { DATA_DIR: dataDir, PORT: '0', MQTT_PORT: '0', LOG_LEVEL: 'warn' } });
+const sluice = await startSluice({
+  env: { DATA_DIR: dataDir, PORT: '0', MQTT_PORT: '0', LOG_LEVEL: 'warn', WARM_UP: 'off' },
+});
 try {
   const session = new Session();
   session.connect();
@@ -97,10 +100,11 @@ try {
   await placeAndFollow(sluice.url);
   const files = [];
   for (const [file, functions] of await functionsThatRan(session)) {
-    const ofOrder = [...functions].filter((range) => !idle.get(file)?.has(range));
+    const ofOrder = [...functions].filter(([key]) => !idle.get(file)?.has(key)).map(([, lines]) => lines);
     if (ofOrder.length > 0) files.push({ file, lines: lineCount(ofOrder) });
   }
   files.sort((a, b) => a.file.localeCompare(b.file));
+  if (!files.some(({ file }) => file === PLACES_ORDERS)) throw new Error(`${PLACES_ORDERS} is not among the files`);
   const read = files.filter(({ lines }) => lines >= MIN_LINES);
   const helpers = files.filter(({ lines }) => lines < MIN_LINES);
   for (const { file, lines } of read) console.log(`${String(lines).padStart(5)}  ${file}`);

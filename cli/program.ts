@@ -5,44 +5,30 @@ import { CliError, INTERRUPTED_EXIT_CODE, USAGE_EXIT_CODE } from '../demos/share
 import { note, paint } from '../demos/shared/terminal.ts';
 import { reasonOf } from '../infra/runtime/reason.ts';
 import { redactIn } from '../infra/runtime/server-url.ts';
-import { auditCommand } from './audit.ts';
-import { checkCommand } from './check.ts';
-import { compareCommand } from './compare.ts';
-import { contractsCommand } from './contracts.ts';
-import { failedCommand } from './failed.ts';
-import { flashSaleCommand } from './flash-sale.ts';
-import { historyCommand } from './history.ts';
-import { logsCommand } from './logs.ts';
-import { migrateCommand } from './migrate.ts';
-import { orderCommand } from './order.ts';
-import { outageCommand } from './outage.ts';
-import { paymentProviderCommand } from './payment-provider.ts';
-import { replayCommand } from './replay.ts';
-import { startCommand } from './start.ts';
-import { tokenCommand } from './token.ts';
 
-const subcommands = [
-  startCommand,
-  checkCommand,
-  migrateCommand,
-  orderCommand,
-  historyCommand,
-  replayCommand,
-  flashSaleCommand,
-  compareCommand,
-  logsCommand,
-  paymentProviderCommand,
-  failedCommand,
-  auditCommand,
-  outageCommand,
-  contractsCommand,
-  tokenCommand,
-];
+/** In the order of the help. Each is imported when it is needed: a start needs no code of the others. */
+const subcommands: Readonly<Record<string, () => Promise<CommandUnknownOpts>>> = {
+  start: async () => (await import('./start.ts')).startCommand(),
+  check: async () => (await import('./check.ts')).checkCommand(),
+  migrate: async () => (await import('./migrate.ts')).migrateCommand(),
+  order: async () => (await import('./order.ts')).orderCommand(),
+  history: async () => (await import('./history.ts')).historyCommand(),
+  replay: async () => (await import('./replay.ts')).replayCommand(),
+  'flash-sale': async () => (await import('./flash-sale.ts')).flashSaleCommand(),
+  compare: async () => (await import('./compare.ts')).compareCommand(),
+  logs: async () => (await import('./logs.ts')).logsCommand(),
+  'payment-provider': async () => (await import('./payment-provider.ts')).paymentProviderCommand(),
+  failed: async () => (await import('./failed.ts')).failedCommand(),
+  audit: async () => (await import('./audit.ts')).auditCommand(),
+  outage: async () => (await import('./outage.ts')).outageCommand(),
+  contracts: async () => (await import('./contracts.ts')).contractsCommand(),
+  token: async () => (await import('./token.ts')).tokenCommand(),
+};
 
 const EXIT_CODES = '\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.';
 
-/** `hide` removes passwords from an error message. */
-function createProgram(hide: (text: string) => string) {
+/** With the subcommand that `argv` names, or else with all. `hide` removes passwords from an error message. */
+async function createProgram(argv: readonly string[], hide: (text: string) => string) {
   const program = new Command('sluice')
     .description('A message-driven order workflow: respond at once, work in parallel, lose nothing.')
     .configureHelp({ minWidthToWrap: 20 })
@@ -52,7 +38,9 @@ function createProgram(hide: (text: string) => string) {
     // Commander quotes arguments and variables that it rejects.
     .configureOutput({ outputError: (text, write) => write(hide(text)) })
     .exitOverride();
-  for (const subcommand of subcommands) program.addCommand(inheriting(program, subcommand()));
+  const [name = ''] = argv;
+  for (const load of Object.hasOwn(subcommands, name) ? [subcommands[name]] : Object.values(subcommands))
+    if (load) program.addCommand(inheriting(program, await load()));
   return program;
 }
 
@@ -74,7 +62,8 @@ export async function run(argv: readonly string[]): Promise<number> {
   const hide = (text: string) => redactIn(text, [...argv, ...Object.values(process.env)]).replace(A_TOKEN, '***');
   try {
     takeCredentials(process.env);
-    await createProgram(hide).parseAsync(argv, { from: 'user' });
+    const program = await createProgram(argv, hide);
+    await program.parseAsync(argv, { from: 'user' });
     return 0;
   } catch (error) {
     // Commander has printed the error or the help.

@@ -1,7 +1,7 @@
 // The folder of a PGlite database, created before its first use.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -9,7 +9,6 @@ import { assertRoomForDatabase } from '../runtime/data-dir.ts';
 import { reasonOf } from '../runtime/reason.ts';
 import { StartFailed, StartupError } from '../runtime/startup-error.ts';
 
-const NEW_DATABASE = fileURLToPath(new URL('./new-database', import.meta.url));
 const INITDB = fileURLToPath(new URL('./initdb.js', import.meta.url));
 /** A process that was killed while it created a folder may have left a child that writes to it for seconds. */
 const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 200 } as const;
@@ -53,12 +52,7 @@ async function createDataFolder(dataDir: string): Promise<void> {
   }
 }
 
-/**
- * Copies the new database that is part of the build (bin/build.js), because initdb would take most of a first start.
- * Without a build, when the program runs from its sources, runs initdb.
- */
 async function initialise(folder: string): Promise<void> {
-  if (existsSync(NEW_DATABASE)) return cp(NEW_DATABASE, folder, { recursive: true });
   await promisify(execFile)(process.execPath, [INITDB, folder]).catch(({ signal, stderr }) => {
     throw new Error(signal ? `initdb was killed by ${signal}` : String(stderr).trim());
   });

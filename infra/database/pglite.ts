@@ -33,7 +33,7 @@ const MAINTENANCE_OPTIONS = ['min_wal_size=32MB', 'max_wal_size=64MB', 'default_
   (setting) => ['-c', setting],
 );
 
-/** Creates `dataDir` if it does not exist: the first start takes a few seconds. */
+/** Creates `dataDir` if it does not exist. */
 export async function openPglite({ dataDir }: { readonly dataDir: string }): Promise<Database> {
   const folder = await ensureDataFolder(dataDir);
   const plannerOptions = Object.entries(PLANNER_SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`]);

@@ -137,7 +137,7 @@ async function buildWithoutDatabase(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-build-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const root = fileURLToPath(new URL('../../', import.meta.url));
-  const filter = (path: string) => !path.includes('/new-database');
+  const filter = (path: string) => !path.includes('/new-database-');
   await cp(join(root, 'dist'), join(folder, 'dist'), { recursive: true, filter });
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
   return join(folder, 'dist/cli/main.js');
@@ -170,11 +170,11 @@ test('a start leaves no part of a database whose creation is killed, and the nex
   await worksOn(dataDir, first);
 }, 180_000);
 
-test('a start that is killed while it copies the new database leaves no incomplete one, and the next one starts', async () => {
+test('a start that is killed while it unpacks the new database leaves no incomplete one, and the next one starts', async () => {
   const { dataDir, process: first } = await startsNew(startOf());
   await first.launch();
   await eventually(async () => (await databaseFolders(dataDir)).some((name) => name.startsWith('database.new-')), {
-    what: 'the database is being copied',
+    what: 'the database is being unpacked',
     timeoutMs: 60_000,
   });
   await first.kill();
@@ -183,11 +183,18 @@ test('a start that is killed while it copies the new database leaves no incomple
   expect((await stat(join(dataDir, 'database'))).mode & 0o077).toBe(0);
 }, 180_000);
 
-test('only its owner can write to the new database of the build', async () => {
-  const folder = fileURLToPath(new URL('../../dist/infra/database/new-database', import.meta.url));
-  const names = await readdir(folder, { recursive: true });
-  expect(names).toContain('PG_VERSION');
-  for (const name of names) expect((await stat(join(folder, name))).mode & 0o022, name).toBe(0);
+test('the new database of the build is what initdb creates', async () => {
+  const { dataDir } = await startsNew(startOf());
+  const root = fileURLToPath(new URL('../../', import.meta.url));
+  const create = async (script: string, folder: string) => {
+    await run(process.execPath, [join(root, script), folder]);
+    return (await readdir(folder, { recursive: true, withFileTypes: true }))
+      .map((entry) => `${join(entry.parentPath, entry.name).slice(folder.length)} ${entry.isDirectory()}`)
+      .sort();
+  };
+  const unpacked = await create('dist/infra/database/initdb.js', join(dataDir, 'unpacked'));
+  expect(unpacked).toEqual(await create('infra/database/initdb.js', join(dataDir, 'created')));
+  expect(unpacked).toContain('/PG_VERSION false');
 });
 
 /** PostgreSQL if available, because creating an embedded database takes longer. */

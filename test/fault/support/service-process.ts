@@ -15,7 +15,7 @@ import * as schemas from '../../setup/schemas.ts';
 import { eventually } from '../../setup/wait.ts';
 
 const program = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
-/** A first start creates the embedded database, which takes seconds on a busy machine. */
+/** A first start migrates a new embedded database, which takes seconds on a busy machine. */
 const READY_WITHIN_MS = 60_000;
 /** Only for readiness: a process with TLS_CERT has a certificate of a private authority. */
 const unverified = new Agent({ pipelining: 0, connect: { rejectUnauthorized: false } });
