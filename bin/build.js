@@ -25,8 +25,9 @@ const dist = join(root, 'dist');
 /** Its modification time is the start of the build; it holds the digest of the dependencies. */
 const stamp = (folder) => join(folder, '.built');
 const sources = ['contracts', 'services', 'infra', 'simulators', 'app', 'demos', 'cli'].map((name) => join(root, name));
-const settings = ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'bin/build.js'].map((name) =>
-  join(root, name),
+/** What the result depends on, besides the sources and the dependencies. */
+const settings = ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'bin/build.js', 'bin/new-database.js'].map(
+  (name) => join(root, name),
 );
 /** The files that Node.js runs: as a command, as a thread, as a child process, and in bin/journey.js. */
 const entries = ['cli/main', 'app/worker-thread', 'demos/shared/sluice.child', 'app/start'];

@@ -184,7 +184,8 @@ test('a start that is killed while it unpacks the new database leaves no incompl
 }, 180_000);
 
 test('the new database of the build is what initdb creates', async () => {
-  const { dataDir } = await startsNew(startOf());
+  const parent = await mkdtemp(join(tmpdir(), 'sluice-initdb-'));
+  onTestFinished(() => rm(parent, { recursive: true }));
   const root = fileURLToPath(new URL('../../', import.meta.url));
   const create = async (script: string, folder: string) => {
     await run(process.execPath, [join(root, script), folder]);
@@ -192,8 +193,8 @@ test('the new database of the build is what initdb creates', async () => {
       .map((entry) => `${join(entry.parentPath, entry.name).slice(folder.length)} ${entry.isDirectory()}`)
       .sort();
   };
-  const unpacked = await create('dist/infra/database/initdb.js', join(dataDir, 'unpacked'));
-  expect(unpacked).toEqual(await create('infra/database/initdb.js', join(dataDir, 'created')));
+  const unpacked = await create('dist/infra/database/initdb.js', join(parent, 'unpacked'));
+  expect(unpacked).toEqual(await create('infra/database/initdb.js', join(parent, 'created')));
   expect(unpacked).toContain('/PG_VERSION false');
 });
 
